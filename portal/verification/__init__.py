@@ -1,0 +1,5 @@
+"""Bytes in, facts out: typed, pure calls with frozen results. The only room that imports portal._verifier."""
+
+from portal.verification.outcomes import Check, Outcome, worst
+
+__all__ = ["Check", "Outcome", "worst"]
