@@ -1,0 +1,31 @@
+//! Lotgate's native verifier: bytes in, facts out.
+//!
+//! No database, no network, no policy. What may be trusted is an argument ([`trust::Trust`]) and nothing else
+//! decides trust. The core knows no Python; `python.rs` is the only file that names PyO3.
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+pub mod error;
+pub mod hasher;
+pub mod pool;
+pub mod source;
+
+#[cfg(feature = "python")]
+mod python;

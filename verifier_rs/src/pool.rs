@@ -1,0 +1,39 @@
+//! The threads that share the work, one per core.
+
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+struct Owned {
+    pid: u32,
+    pool: Arc<ThreadPool>,
+}
+
+static POOL: Mutex<Option<Owned>> = Mutex::new(None);
+
+/// The pool of this process. A forked child has no threads, and waiting for its parent's would never end,
+/// so the pool is made anew where the process id is another.
+pub fn pool() -> Result<Arc<ThreadPool>> {
+    let mut slot = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = process::id();
+    if let Some(owned) = slot.as_ref()
+        && owned.pid == pid
+    {
+        return Ok(Arc::clone(&owned.pool));
+    }
+    let pool = ThreadPoolBuilder::new()
+        .thread_name(|i| format!("verifier-{i}"))
+        .build()
+        .map_err(|error| Error::Unreadable(format!("the verifier cannot start its threads: {error}")))?;
+    let pool = Arc::new(pool);
+    let previous = slot.replace(Owned {
+        pid,
+        pool: Arc::clone(&pool),
+    });
+    // Dropping it would wait for threads that this process does not have.
+    std::mem::forget(previous);
+    Ok(pool)
+}

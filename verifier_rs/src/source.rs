@@ -1,0 +1,253 @@
+//! Reading a file once, in order, into as many digests as are wanted, beside each other.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use rustix::fs::{Advice, OFlags, fadvise};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::error::{Error, Result};
+use crate::hasher::{Digests, Tree};
+use crate::pool::pool;
+
+const BUFFER: usize = 1024 * 1024;
+const TICK: Duration = Duration::from_millis(100);
+
+/// Tells the caller how far the work is, at most every 100 ms, and lets it stop the work.
+pub struct Progress<'a> {
+    report: &'a mut dyn FnMut(u64) -> Result<()>,
+    last: Instant,
+    done: u64,
+}
+
+impl<'a> Progress<'a> {
+    /// `report` gets what is done so far (bytes, or envelopes) and ends the work by an error.
+    pub fn new(report: &'a mut dyn FnMut(u64) -> Result<()>) -> Self {
+        Progress {
+            report,
+            last: Instant::now(),
+            done: 0,
+        }
+    }
+
+    pub fn advance(&mut self, by: u64) -> Result<()> {
+        self.done = self.done.saturating_add(by);
+        if self.last.elapsed() >= TICK {
+            (self.report)(self.done)?;
+            self.last = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// One digest being computed.
+#[derive(Clone)]
+pub enum Sink {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+    Blake3(Tree),
+}
+
+impl Sink {
+    fn update(&mut self, data: &[u8]) {
+        match self {
+            Sink::Sha256(state) => state.update(data),
+            Sink::Sha384(state) => state.update(data),
+            Sink::Sha512(state) => state.update(data),
+            Sink::Blake3(tree) => tree.update(data),
+        }
+    }
+
+    /// The digest so far, as long as the algorithm makes it.
+    pub fn digest(&self) -> Vec<u8> {
+        match self {
+            Sink::Sha256(state) => state.clone().finalize().to_vec(),
+            Sink::Sha384(state) => state.clone().finalize().to_vec(),
+            Sink::Sha512(state) => state.clone().finalize().to_vec(),
+            Sink::Blake3(tree) => tree.digest().to_vec(),
+        }
+    }
+}
+
+/// A regular file opened for reading, and what it looked like then.
+pub struct Source {
+    file: File,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Stamp {
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            inode: meta.ino(),
+        }
+    }
+}
+
+impl Source {
+    pub fn open(path: &Path) -> Result<Self> {
+        // Without O_NONBLOCK, opening a named pipe would wait for ever.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(Error::io(path))?;
+        let meta = file.metadata().map_err(Error::io(path))?;
+        if !meta.is_file() {
+            return Err(Error::Unreadable(format!(
+                "{}: expected a regular file, found a {}",
+                path.display(),
+                if meta.is_dir() {
+                    "directory"
+                } else {
+                    "device, pipe or socket"
+                }
+            )));
+        }
+        let source = Source {
+            file,
+            path: path.to_owned(),
+            stamp: Stamp::of(&meta),
+        };
+        // Advice only: a file system that does not take it reads all the same.
+        let _ = fadvise(&source.file, 0, None, Advice::Sequential);
+        Ok(source)
+    }
+
+    pub fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// As many bytes from `offset` as the file has, at most the buffer's length.
+    pub fn read_some(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut filled = 0_usize;
+        while let Some(rest) = buffer.get_mut(filled..)
+            && !rest.is_empty()
+        {
+            let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+            match self.file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(n) => filled = filled.saturating_add(n),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io(&self.path)(error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Exactly `length` bytes from `offset`; the caller has checked `length` against a limit.
+    pub fn read_exact(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; length];
+        if self.read_some(&mut buffer, offset)? == length {
+            Ok(buffer)
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    /// Whether the file is still what was opened; to be asked after the last read.
+    pub fn ensure_unchanged(&self) -> Result<()> {
+        let meta = self.file.metadata().map_err(Error::io(&self.path))?;
+        if Stamp::of(&meta) == self.stamp {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    fn changed(&self) -> Error {
+        Error::Unreadable(format!(
+            "{}: the file changed while it was read; verify it again when nobody writes to it",
+            self.path.display()
+        ))
+    }
+
+    /// Read `from..to` once, in order, into all sinks; the next buffer is read while this one is hashed.
+    pub fn feed(&self, from: u64, to: u64, sinks: &mut [Sink], progress: &mut Progress<'_>) -> Result<()> {
+        let total = to.saturating_sub(from);
+        let capacity = usize::try_from(total).unwrap_or(BUFFER).min(BUFFER);
+        let mut front = vec![0; capacity];
+        let mut length = self.fill(&mut front, from, to)?;
+        if u64::try_from(length).unwrap_or(u64::MAX) == total {
+            // One buffer is all there is: threads would cost more than they save.
+            let data = front.get(..length).unwrap_or_default();
+            sinks.iter_mut().for_each(|sink| sink.update(data));
+            return progress.advance(total);
+        }
+        let pool = pool()?;
+        let mut back = vec![0; capacity];
+        let mut position = from;
+        while length > 0 {
+            let start = position;
+            // Back to the caller's thread every 100 ms, for progress and cancel.
+            pool.install(|| {
+                let began = Instant::now();
+                while length > 0 && began.elapsed() < TICK {
+                    let data = front.get(..length).unwrap_or_default();
+                    position = position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+                    let ((), next) = rayon::join(
+                        || sinks.par_iter_mut().for_each(|sink| sink.update(data)),
+                        || self.fill(&mut back, position, to),
+                    );
+                    length = next?;
+                    std::mem::swap(&mut front, &mut back);
+                }
+                Ok(())
+            })?;
+            progress.advance(position.saturating_sub(start))?;
+        }
+        Ok(())
+    }
+
+    /// Fill the buffer from `at`, not beyond `to`; fewer bytes than that mean that the file shrank.
+    fn fill(&self, buffer: &mut [u8], at: u64, to: u64) -> Result<usize> {
+        let want = usize::try_from(to.saturating_sub(at))
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let got = self.read_some(buffer.get_mut(..want).unwrap_or_default(), at)?;
+        if got == want { Ok(got) } else { Err(self.changed()) }
+    }
+}
+
+/// Size, SHA-256 and BLAKE3 of a file, in one pass and in bounded memory.
+pub fn hash_file(path: &Path, progress: &mut Progress<'_>) -> Result<Digests> {
+    let source = Source::open(path)?;
+    let mut sinks = [Sink::Sha256(Sha256::new()), Sink::Blake3(Tree::default())];
+    source.feed(0, source.size(), &mut sinks, progress)?;
+    source.ensure_unchanged()?;
+    let [sha256, blake3] = sinks;
+    Ok(Digests {
+        size: source.size(),
+        sha256: fixed(&sha256.digest()),
+        blake3: fixed(&blake3.digest()),
+    })
+}
+
+/// A digest of 32 bytes as an array.
+pub fn fixed(digest: &[u8]) -> [u8; 32] {
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('?'));
+        }
+    }
+    out
+}
