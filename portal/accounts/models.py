@@ -1,0 +1,147 @@
+"""Tables of people and organisations.
+
+`flask_security` is named here, and nowhere else below the doors: its user class must be a mixin of ours.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from flask_security import AsaList, RoleMixin, UserMixin
+from sqlalchemy import JSON, Column, ForeignKey, Index, String, Table, text
+from sqlalchemy.ext.mutable import MutableList
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.db import Base, Digest, Id, enum_column
+
+
+class OrganisationKind(StrEnum):
+    BUYER = "buyer"
+    SUPPLIER = "supplier"
+
+
+class RoleName(StrEnum):
+    """What a person is here. One role each; a person with two duties has two accounts."""
+
+    SUPPLIER_ADMIN = "supplier_admin"
+    SUPPLIER_CONTRIBUTOR = "supplier_contributor"
+    REVIEWER = "reviewer"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+
+
+SUPPLIER_ROLES = frozenset({RoleName.SUPPLIER_ADMIN, RoleName.SUPPLIER_CONTRIBUTOR})
+BUYER_ROLES = frozenset(RoleName) - SUPPLIER_ROLES
+
+
+class Organisation(Base):
+    """One buyer, many suppliers. A supplier's organisation and its vendor record share the id."""
+
+    __tablename__ = "organisations"
+    __table_args__ = (
+        Index(
+            "uq_organisations_one_buyer",
+            "kind",
+            unique=True,
+            sqlite_where=text("kind = 'buyer'"),
+            postgresql_where=text("kind = 'buyer'"),
+        ),
+    )
+    id: Mapped[Id]
+    kind: Mapped[OrganisationKind] = mapped_column(enum_column(OrganisationKind))
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+user_roles = Table(
+    "user_roles",
+    Base.metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("role_id", ForeignKey("roles.id"), primary_key=True),
+)
+
+
+class Role(Base, RoleMixin):
+    """A row for each `RoleName`, as flask_security wants them."""
+
+    __tablename__ = "roles"
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    description: Mapped[str | None] = mapped_column(String(255))
+
+
+class User(Base, UserMixin):
+    """A person with a password (argon2id) and, on the buyer's side always, a second factor."""
+
+    __tablename__ = "users"
+    id: Mapped[Id]
+    organisation_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str] = mapped_column(String(255), unique=True)
+    password: Mapped[str | None] = mapped_column(String(255))
+    active: Mapped[bool]
+    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
+    fs_token_uniquifier: Mapped[str | None] = mapped_column(String(64), unique=True)
+    confirmed_at: Mapped[datetime | None]
+    tf_primary_method: Mapped[str | None] = mapped_column(String(64))
+    tf_totp_secret: Mapped[str | None] = mapped_column(String(255))
+    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(AsaList()))
+    failed_sign_ins: Mapped[int] = mapped_column(default=0)
+    locked_until: Mapped[datetime | None]
+    last_sign_in_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+    organisation: Mapped[Organisation] = relationship(lazy="joined", innerjoin=True)
+    roles: Mapped[list[Role]] = relationship(secondary=user_roles, lazy="selectin")
+
+    @property
+    def role(self) -> RoleName:
+        return RoleName(self.roles[0].name)
+
+
+class Invitation(Base):
+    """A single-use link for one address to join one organisation in one role. Only the token's hash is kept."""
+
+    __tablename__ = "invitations"
+    id: Mapped[Id]
+    organisation_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"), index=True)
+    email: Mapped[str] = mapped_column(String(255))
+    role: Mapped[RoleName] = mapped_column(enum_column(RoleName))
+    token_sha256: Mapped[Digest] = mapped_column(unique=True)
+    invited_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    accepted_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    revoked_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A bearer token of a person's organisation for its machines. Only the hash is kept; scopes are permissions."""
+
+    __tablename__ = "api_tokens"
+    id: Mapped[Id]
+    organisation_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"), index=True)
+    created_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(12))
+    token_sha256: Mapped[Digest] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AccountEvent(Base):
+    """What happened to an account and who did it: sign-in, refusal, lock-out, role change. Append-only."""
+
+    __tablename__ = "account_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
+    actor_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    address: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(String(500), default="")

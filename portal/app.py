@@ -1,0 +1,55 @@
+"""create_app: wiring only."""
+
+from pathlib import Path
+
+from flask import Flask
+
+from portal import api, web
+from portal.adapters.blobs import LocalBlobStore
+from portal.clock import Clock, SystemClock
+from portal.db import prepare_engine
+from portal.http import gate
+from portal.http.context import Parts, db
+from portal.jobs.queue import DurableQueue
+from portal.settings import Settings, secret_key
+from portal.submissions.ports import JobQueue
+
+HERE = Path(__file__).resolve().parent
+
+
+def data_folder(name: str) -> Path:
+    """`templates` or `migrations`: beside the package in a checkout, inside it (`_data/`) in a wheel."""
+    packed = HERE / "_data" / name
+    return packed if packed.is_dir() else HERE.parent / name
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    jobs: JobQueue | None = None,
+) -> Flask:
+    """The WSGI application of one portal. Raises SettingsError when a setting does not fit."""
+    app = Flask("portal", template_folder=str(data_folder("templates")), static_folder=str(HERE / "static"))
+    app.config.update(
+        SECRET_KEY=secret_key(settings),
+        SQLALCHEMY_ENGINES={"default": settings.database},
+        MAX_CONTENT_LENGTH=None,  # each door names its own limit; uploads have theirs
+    )
+    settings.store.mkdir(parents=True, exist_ok=True)
+    store = LocalBlobStore(settings.store)
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+        queue = jobs or DurableQueue(db.engine, settings)
+    app.extensions["lotgate"] = Parts(
+        settings=settings,
+        clock=clock or SystemClock(),
+        store=store,
+        jobs=queue,
+        spool=settings.store / "spool",
+    )
+    web.init_app(app)
+    gate.init_app(app)
+    api.init_app(app)
+    return app

@@ -1,0 +1,84 @@
+"""Verbs of the ledger: append an entry, walk the chain."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from portal.clock import Clock, rfc3339
+from portal.errors import TooLarge
+from portal.ledger.models import Entry
+
+GENESIS = "0" * 64
+MAX_BODY_BYTES = 65_535  # an entry must fit a C2SP tlog-tiles entry bundle, whose lengths are 16 bits
+_LOCK = 0x4C6F7467  # PostgreSQL advisory lock: appends take their turn
+
+
+def link(previous: str, body: bytes) -> str:
+    """Hash of an entry: SHA-256 over 0x00, the previous hash (32 bytes), the body. Hex in, hex out."""
+    return hashlib.sha256(b"\x00" + bytes.fromhex(previous) + body).hexdigest()
+
+
+def append(
+    session: Session,
+    clock: Clock,
+    kind: str,
+    subject_id: str,
+    body: dict[str, Any],
+    supplier_id: str | None = None,
+) -> Entry:
+    """Append one entry in the caller's transaction and return it.
+
+    `kind` is `noun.verb` ("evidence.accepted"); `body` holds digests and names of things, JSON types only.
+    Sequence, time, kind and subject become part of what is hashed. Raises TooLarge over 65,535 bytes.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    last = session.execute(select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)).first()
+    seq, previous = (last.seq + 1, last.hash) if last else (0, GENESIS)
+    now = clock.now()
+    canonical = rfc8785.dumps(
+        {"seq": seq, "at": rfc3339(now), "kind": kind, "subject": subject_id, "supplier": supplier_id, **body}
+    )
+    if len(canonical) > MAX_BODY_BYTES:
+        raise TooLarge(f"ledger entry {kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}")
+    entry = Entry(
+        seq=seq,
+        at=now,
+        kind=kind,
+        subject_id=subject_id,
+        supplier_id=supplier_id,
+        body=canonical.decode(),
+        previous=previous,
+        hash=link(previous, canonical),
+    )
+    session.add(entry)
+    session.flush()  # the next append of this transaction reads this one's sequence number
+    return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something in the ledger that does not hold. `where` names the entry."""
+
+    where: str
+    text: str
+
+
+def verify_chain(session: Session) -> Iterator[Fault]:
+    """Recompute every link from the first entry on; yields what does not hold, nothing if all does."""
+    previous, expected = GENESIS, 0
+    for entry in session.scalars(select(Entry).order_by(Entry.seq).execution_options(yield_per=1000)):
+        where = f"ledger entry {entry.seq}"
+        if entry.seq != expected:
+            yield Fault(where, f"expected sequence number {expected}: entries are missing or were inserted")
+        if entry.previous != previous:
+            yield Fault(where, "does not follow from the entry before it")
+        if link(entry.previous, entry.body.encode()) != entry.hash:
+            yield Fault(where, "its text does not have its hash: it was altered")
+        previous, expected = entry.hash, entry.seq + 1
+        session.expunge(entry)
