@@ -10,12 +10,15 @@ from portal.db import Base, Id, SupplierOwned, enum_column
 
 
 class ChangeKind(StrEnum):
+    """What changed. `date`: a date passed that something depends on; `due`: the yearly re-assessment."""
+
     FIRMWARE = "firmware"
     BOM = "bom"
     OWNERSHIP = "ownership"
     SITE = "site"
     KEY = "key"
     DATE = "date"
+    DUE = "due"
     OTHER = "other"
 
 

@@ -38,7 +38,10 @@ class Assessment(SupplierOwned, Base):
 
 
 class CaseState(StrEnum):
-    """open (nobody has it) → claimed → waiting (for the supplier) or second (for a second approver) → closed."""
+    """open (nobody has it) → claimed → waiting (for the supplier) or second (for a second approver) → closed.
+
+    Waiting and second cases may be held by somebody or by nobody; what they wait for stays the same.
+    """
 
     OPEN = "open"
     CLAIMED = "claimed"
@@ -71,7 +74,9 @@ class Case(SupplierOwned, Base):
         CheckConstraint("(claimed_by IS NULL) = (claimed_at IS NULL)", name="claimed"),
         CheckConstraint("state <> 'open' OR claimed_by IS NULL", name="open"),
         Index("ix_cases_queue", "state", "due_on", "id"),
-        Index("ix_cases_rating", "rating", "state"),
+        Index("ix_cases_due", "due_on", "id"),
+        Index("ix_cases_opened", "opened_at", "id"),
+        Index("ix_cases_rating", "rating", "due_on", "id"),
     )
     id: Mapped[Id]
     number: Mapped[int] = mapped_column(unique=True)
@@ -117,14 +122,21 @@ class Decision(SupplierOwned, Base):
     """What named people decided on a case and why. Immutable.
 
     In tier 1 an approval takes effect with the second row by another approver (`seconds_id` names the first).
+    `settled_id` is there when the decision closed its case: the assessment with the decision itself in force
+    (its exceptions granted, its changes decided on). Later assessments are compared with that one.
     """
 
     __tablename__ = "decisions"
-    __table_args__ = (CheckConstraint("length(trim(reason)) > 0", name="reason"),)
+    __table_args__ = (
+        CheckConstraint("length(trim(reason)) > 0", name="reason"),
+        CheckConstraint("settled_id IS NULL OR effective", name="settled"),
+        Index("ix_decisions_product", "product_id", "decided_at"),
+    )
     id: Mapped[Id]
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True)
-    product_id: Mapped[str] = mapped_column(ForeignKey("products.id"), index=True)
+    product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
     assessment_id: Mapped[str] = mapped_column(ForeignKey("assessments.id"), index=True)
+    settled_id: Mapped[str | None] = mapped_column(ForeignKey("assessments.id"))
     kind: Mapped[DecisionKind] = mapped_column(enum_column(DecisionKind))
     reason: Mapped[str] = mapped_column(Text)
     decided_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
@@ -146,7 +158,10 @@ class ChangeRequest(SupplierOwned, Base):
 
 
 class GrantedException(SupplierOwned, Base):
-    """An accepted gap with owner, compensating control and expiry (the condition of an approval)."""
+    """An accepted gap with owner, compensating control and expiry (the condition of an approval).
+
+    It counts up to and including `expires_on`, once the approval that grants it has taken effect.
+    """
 
     __tablename__ = "exceptions"
     id: Mapped[Id]
