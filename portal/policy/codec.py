@@ -114,7 +114,9 @@ def _value(kind: Any, plain: Any, what: str, where: str) -> Any:
         if not isinstance(plain, dict):
             raise _wrong(what, where, "an object", plain)
         inner = get_args(kind)[1]
-        return {name: _value(inner, item, what, f"{where}.{name}".lstrip(".")) for name, item in plain.items()}
+        return {
+            name: _value(inner, item, what, f"{where}.{name}".lstrip(".")) for name, item in plain.items()
+        }
     if is_dataclass(kind):
         return _object(kind, plain, what, where)
     if kind is date:

@@ -48,7 +48,9 @@ def evaluate(policy: Policy, facts: Facts, tier: int, today: date) -> Result:
     seen = replace(given, checks=checks)
     accepted = _accepted(given, today)
     controls = tuple(_judge(policy, control, seen, tier, today, accepted) for control in policy.controls)
-    areas = tuple(_area(area, [control for control in controls if control.area == area.id]) for area in policy.areas)
+    areas = tuple(
+        _area(area, [control for control in controls if control.area == area.id]) for area in policy.areas
+    )
     knock_outs, gaps = _shortfalls(policy, controls, tier)
     rating, rating_reasons = _rating(policy, knock_outs, gaps)
     return Result(
@@ -56,7 +58,9 @@ def evaluate(policy: Policy, facts: Facts, tier: int, today: date) -> Result:
         rating_reasons=rating_reasons,
         tier=tier,
         as_of=today,
-        score=_mean((area.weight, _exact([c for c in controls if c.area == area.id])) for area in policy.areas),
+        score=_mean(
+            (area.weight, _exact([c for c in controls if c.area == area.id])) for area in policy.areas
+        ),
         areas=areas,
         controls=controls,
         knock_outs=knock_outs,
@@ -99,7 +103,7 @@ def _judge(
         strength=strength,
         minimum=minimum,
         met=met,
-        accepted_until=None if idle or met else accepted.get(control.id),
+        accepted_until=None if idle or met or _rejects(control, tier) else accepted.get(control.id),
         score=None if idle else points,
         weight=control.weight,
         reasons=_shortened(reasons),
@@ -108,12 +112,20 @@ def _judge(
     )
 
 
+def _rejects(control: Control, tier: int) -> bool:
+    """Nobody can accept, by an exception, what the policy rejects."""
+    knock_out = control.knocks_out(tier)
+    return knock_out is not None and knock_out.effect is Effect.REJECT
+
+
 def _idle(control: Control, facts: Facts, checks: Sequence[CheckFact], tier: int) -> str:
     """Why the control does not apply, or an empty text."""
     if control.asked(tier) is Requirement.NOT_ASKED:
         return f"not asked for tier {tier}"
     if control.unless and _holds(control.unless, facts):
-        return f"does not apply: {control.unless.question} is {facts.answers[control.unless.question].value!r}"
+        return (
+            f"does not apply: {control.unless.question} is {facts.answers[control.unless.question].value!r}"
+        )
     if control.waits_for:
         if not any(check.kind == control.waits_for for check in facts.checks):
             return f"waits for the first submission of kind {control.waits_for}"
@@ -135,7 +147,11 @@ def _strength(
         return Strength.VERIFIED, [_told(check) for check in proofs], ()
     if not control.claimed_by:
         return Strength.NONE, doubts, ()
-    missing = [text for claim in control.claimed_by if tier in claim.tiers and (text := _unclaimed(claim, facts, today))]
+    missing = [
+        text
+        for claim in control.claimed_by
+        if tier in claim.tiers and (text := _unclaimed(claim, facts, today))
+    ]
     if missing:
         return Strength.NONE, missing + doubts, ()
     if not control.documented_by:
@@ -151,7 +167,9 @@ def _doubts(control: Control, facts: Facts, checks: Sequence[CheckFact]) -> list
     """Why `verified_by` is not proven: empty when it is. What does not apply to one subject proves nothing about it
     and takes nothing away; every other record must be a pass, and each check must have passed somewhere."""
     doubts = [
-        _told(check) for check in checks if check.id in control.verified_by and check.outcome not in _PASS_OR_NOT_APPLICABLE
+        _told(check)
+        for check in checks
+        if check.id in control.verified_by and check.outcome not in _PASS_OR_NOT_APPLICABLE
     ]
     doubts += _unrecorded(control, facts)
     for check_id in control.verified_by:
@@ -199,7 +217,11 @@ def _unclaimed(claim: Claim, facts: Facts, today: date) -> str:
         named = [entity for entity in facts.entities if entity.role == name and entity.name.strip()]
         if not named:
             return f"no {words} is named"
-        return "" if any(entity.country.strip() for entity in named) else f"the country of the {words} is missing"
+        return (
+            ""
+            if any(entity.country.strip() for entity in named)
+            else f"the country of the {words} is missing"
+        )
     if kind == "contact":
         return "" if facts.contacts.get(name, "").strip() else f"no {words} contact is given"
     day = facts.dates.get(name)
@@ -277,7 +299,9 @@ def _exact(controls: Sequence[ControlResult]) -> Fraction | None:
 def _mean(weighted: Iterable[tuple[int, Fraction | None]]) -> int | None:
     scored = [(weight, score) for weight, score in weighted if score is not None]
     weight = sum(weight for weight, _ in scored)
-    return _rounded(sum((weight * score for weight, score in scored), Fraction(0)) / weight) if weight else None
+    return (
+        _rounded(sum((weight * score for weight, score in scored), Fraction(0)) / weight) if weight else None
+    )
 
 
 def _rounded(score: Fraction) -> int:
@@ -292,7 +316,9 @@ def _area(area: Area, controls: Sequence[ControlResult]) -> AreaResult:
         weight=area.weight,
         score=None if score is None else _rounded(score),
         met=sum(control.met for control in controls),
-        unmet=sum(control.applies and not control.met and control.accepted_until is None for control in controls),
+        unmet=sum(
+            control.applies and not control.met and control.accepted_until is None for control in controls
+        ),
         accepted=sum(control.accepted_until is not None for control in controls),
         waiting=sum(not control.applies for control in controls),
     )
@@ -306,7 +332,9 @@ def _accepted(facts: Facts, today: date) -> dict[str, date]:
     until: dict[str, date] = {}
     for exception in facts.exceptions:
         if exception.expires >= today:
-            until[exception.control_id] = max(exception.expires, until.get(exception.control_id, exception.expires))
+            until[exception.control_id] = max(
+                exception.expires, until.get(exception.control_id, exception.expires)
+            )
     return until
 
 
@@ -320,14 +348,13 @@ def _shortfalls(
             continue
         control = policy.control(judged.id)
         why = "; ".join(judged.reasons)
-        accepted = judged.accepted_until
         severity = Severity.REQUIRED if judged.requirement is Requirement.REQUIRED else Severity.EXPECTED
         if knock_out := control.knocks_out(tier):
             severity = Severity.KNOCK_OUT
-            # Nobody can accept a supplier that the policy rejects.
-            accepted = None if knock_out.effect is Effect.REJECT else accepted
             knock_outs.append(
-                KnockOutResult(control.id, control.title, knock_out.effect, why, control.closes, accepted)
+                KnockOutResult(
+                    control.id, control.title, knock_out.effect, why, control.closes, judged.accepted_until
+                )
             )
         gaps.append(
             Gap(
@@ -340,7 +367,7 @@ def _shortfalls(
                 why=why,
                 matters=control.why,
                 closes=control.closes,
-                accepted_until=accepted,
+                accepted_until=judged.accepted_until,
             )
         )
     weights = {control.id: control.weight for control in controls}
@@ -357,17 +384,25 @@ def _rating(
     effects = {knock_out.control_id: Rating(knock_out.effect) for knock_out in knock_outs}
     left: list[tuple[Rating, str]] = []
     for gap in gaps:
-        told = f"{gap.control_id} {gap.title}: {gap.why}"
-        if gap.accepted_until is not None:
-            left.append((policy.caps.accepted, f"{gap.control_id} is accepted until {gap.accepted_until.isoformat()}"))
-        elif gap.severity is Severity.KNOCK_OUT:
-            left.append((effects[gap.control_id], told))
-        elif gap.requirement is Requirement.REQUIRED:
-            contradicted = gap.strength is Strength.CONTRADICTED
-            left.append((policy.caps.required_contradicted if contradicted else policy.caps.required_unmet, told))
-        elif gap.strength is Strength.CONTRADICTED:
-            left.append((policy.caps.expected_contradicted, told))
+        cap = effects.get(gap.control_id) or _cap(policy, gap)
+        if cap is Rating.APPROVABLE:
+            continue
+        if gap.accepted_until is None:
+            left.append((cap, f"{gap.control_id} {gap.title}: {gap.why}"))
+        else:
+            cap = min(cap, policy.caps.accepted, key=lambda rating: rating.rank)
+            left.append(
+                (cap, f"{gap.control_id} {gap.title}: accepted until {gap.accepted_until.isoformat()}")
+            )
     if not left:
         return Rating.APPROVABLE, ("every required control is met",)
-    rating = max((rating for rating, _ in left), key=lambda rating: rating.rank)
+    rating = max((cap for cap, _ in left), key=lambda cap: cap.rank)
     return rating, tuple(reason for cap, reason in left if cap is rating)
+
+
+def _cap(policy: Policy, gap: Gap) -> Rating:
+    """The best rating that a gap without knock-out leaves."""
+    contradicted = gap.strength is Strength.CONTRADICTED
+    if gap.requirement is Requirement.REQUIRED:
+        return policy.caps.required_contradicted if contradicted else policy.caps.required_unmet
+    return policy.caps.expected_contradicted if contradicted else Rating.APPROVABLE

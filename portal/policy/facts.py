@@ -89,7 +89,8 @@ class Facts:
         return replace(
             self,
             answers={
-                key: replace(answer, evidence=_sorted(answer.evidence)) for key, answer in self.answers.items()
+                key: replace(answer, evidence=_sorted(answer.evidence))
+                for key, answer in self.answers.items()
             },
             checks=_sorted(self.checks),
             entities=_sorted(self.entities),
@@ -112,4 +113,4 @@ class Facts:
 
 
 def _sorted(items: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(sorted(set(items), key=codec.encode))
+    return tuple(sorted(set(items), key=repr))

@@ -233,7 +233,9 @@ class Policy:
             if control.documented_by:
                 document = control.documented_by
                 found.update(
-                    question for question in (document.question, document.issued_on, document.expires_on) if question
+                    question
+                    for question in (document.question, document.issued_on, document.expires_on)
+                    if question
                 )
         return frozenset(found)
 
@@ -262,7 +264,10 @@ def load(source: str | Path) -> Policy:
 @cache
 def builtin(name: str = "policy_v1") -> Policy:
     """A policy that comes with Lotgate."""
-    if not fullmatch("[a-z0-9_]+", name) or not (file := files("portal.policy") / "data" / f"{name}.json").is_file():
+    if (
+        not fullmatch("[a-z0-9_]+", name)
+        or not (file := files("portal.policy") / "data" / f"{name}.json").is_file()
+    ):
         raise PolicyError(f"no built-in policy {name!r}")
     return load(file.read_text(encoding="utf-8"))
 
@@ -276,7 +281,9 @@ def _check(policy: Policy, what: str) -> None:
 
     # 1. Scores rise with strength and end at 100.
     points = (policy.strengths.claimed, policy.strengths.documented, policy.strengths.verified)
-    need(0 < points[0] <= points[1] <= points[2] == FULL_SCORE, "strengths", "rising points up to 100", points)
+    need(
+        0 < points[0] <= points[1] <= points[2] == FULL_SCORE, "strengths", "rising points up to 100", points
+    )
     need(policy.reassess_after_days > 0, "reassess_after_days", "at least 1", policy.reassess_after_days)
     # 2. An accepted gap is never better than conditional, and proof of the opposite never better than mere absence.
     caps = policy.caps
@@ -311,7 +318,12 @@ def _check(policy: Policy, what: str) -> None:
 def _check_control(policy: Policy, control: Control, need: Any) -> None:
     where = control.id
     # 4. Every control says whom it is asked of, why, and what closes it.
-    need(len(control.requirement) == len(TIERS), where, "a requirement for each of three tiers", control.requirement)
+    need(
+        len(control.requirement) == len(TIERS),
+        where,
+        "a requirement for each of three tiers",
+        control.requirement,
+    )
     need(control.weight > 0, where, "a weight of at least 1", control.weight)
     need(all((control.title, control.why, control.closes)), where, "a title, why and closes", "an empty one")
     # 5. A knock-out is required in the tiers where it knocks out.
@@ -326,8 +338,18 @@ def _check_control(policy: Policy, control: Control, need: Any) -> None:
         )
     # 6. A claim is a question or a known kind of fact.
     for claim in control.claimed_by:
-        need((claim.question is None) != (claim.fact is None), f"{where}.claimed_by", "a question or a fact", claim)
-        need(bool(claim.tiers) and set(claim.tiers) <= set(TIERS), f"{where}.claimed_by", "known tiers", claim.tiers)
+        need(
+            (claim.question is None) != (claim.fact is None),
+            f"{where}.claimed_by",
+            "a question or a fact",
+            claim,
+        )
+        need(
+            bool(claim.tiers) and set(claim.tiers) <= set(TIERS),
+            f"{where}.claimed_by",
+            "known tiers",
+            claim.tiers,
+        )
         if claim.fact is not None:
             known = fullmatch(r"(entity|date|contact)\.[a-z_]+", claim.fact)
             need(bool(known), f"{where}.claimed_by", "entity.…, date.… or contact.…", claim.fact)
@@ -349,11 +371,18 @@ def _check_control(policy: Policy, control: Control, need: Any) -> None:
     for check in (*control.verified_by, *control.contradicted_by):
         need(bool(fullmatch(r"[a-z]+\.[a-z_]+", check)), where, "check ids such as firmware.signature", check)
     # 8. The minimum can be reached.
-    floors = [policy.minimum(control, tier) for tier in TIERS if control.asked(tier) is not Requirement.NOT_ASKED]
+    floors = [
+        policy.minimum(control, tier) for tier in TIERS if control.asked(tier) is not Requirement.NOT_ASKED
+    ]
     floors += [control.minimum_once.strength] if control.minimum_once else []
     need(bool(floors), where, "at least one tier that asks for it", control.requirement)
     for floor in floors:
-        need(Strength.NONE.rank < floor.rank <= control.best.rank, where, f"a minimum up to {control.best}", floor)
+        need(
+            Strength.NONE.rank < floor.rank <= control.best.rank,
+            where,
+            f"a minimum up to {control.best}",
+            floor,
+        )
 
 
 def _twice(ids: Iterable[str]) -> list[str]:

@@ -164,7 +164,9 @@ class Difference:
     @property
     def needs_person(self) -> bool:
         """The rating or a knock-out changed."""
-        return bool(self.rating_was is not self.rating_now or self.knock_outs_added or self.knock_outs_removed)
+        return bool(
+            self.rating_was is not self.rating_now or self.knock_outs_added or self.knock_outs_removed
+        )
 
     @property
     def empty(self) -> bool:
