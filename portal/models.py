@@ -3,6 +3,7 @@
 from portal.accounts import models as accounts
 from portal.db import Base
 from portal.evidence import models as evidence
+from portal.jobs import models as jobs
 from portal.ledger import models as ledger
 from portal.notices import models as notices
 from portal.reassessment import models as reassessment
@@ -21,6 +22,7 @@ __all__ = [
     "attestations",
     "evidence",
     "firmware",
+    "jobs",
     "ledger",
     "lots",
     "metadata",

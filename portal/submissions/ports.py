@@ -11,5 +11,7 @@ class JobQueue(Protocol):
     """
 
     def enqueue(self, session: Session, job: str, *arguments: str, key: str | None = None) -> None:
-        """`job` is a name in portal.jobs.tasks; the same `key` twice while one waits is one job."""
+        """`job` is a name in portal.jobs.tasks. `key` names one piece of work for ever: enqueued again, it is
+        still that one (use it where a retry of the caller must not double the work).
+        """
         ...

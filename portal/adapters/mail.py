@@ -1,0 +1,22 @@
+"""Carriers of mail: a folder of .eml files, which is the embedded default and needs no server."""
+
+import os
+from email.message import EmailMessage
+from pathlib import Path
+
+
+class MailFolder:
+    """Writes each mail as `<message id>.eml` (RFC 5322) into a folder; twice the same is one file."""
+
+    def __init__(self, folder: Path, sender: str = "lotgate@localhost") -> None:
+        self.folder, self.sender = folder, sender
+
+    def deliver(self, message_id: str, recipient: str, subject: str, body: str) -> None:
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = self.sender, recipient, subject
+        mail["Message-ID"] = f"<{message_id}@lotgate>"
+        mail.set_content(body)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{message_id}.part"
+        partial.write_bytes(bytes(mail))
+        os.replace(partial, self.folder / f"{message_id}.eml")

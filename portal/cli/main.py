@@ -1,0 +1,51 @@
+"""The `lotgate` command and its words."""
+
+from typing import Any
+
+import click
+
+from portal import __version__
+from portal.errors import InvalidInput, LotgateError, SettingsError
+
+# Words are loaded when used: `lotgate hash` must not wait for what only the portal needs.
+WORDS: dict[str, str] = {
+    "config": "portal.cli.config:config_command",
+    "db": "portal.cli.database:db_group",
+    "demo": "portal.cli.demo:demo_command",
+    "fsck": "portal.cli.fsck:fsck_command",
+    "hash": "portal.cli.verify:hash_command",
+    "serve": "portal.cli.serve:serve_command",
+    "users": "portal.cli.users:users_group",
+    "verify": "portal.cli.verify:verify_command",
+    "worker": "portal.cli.serve:worker_command",
+}
+WRONG_USAGE = 2
+
+
+class Words(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(WORDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in WORDS:
+            return None
+        module, attribute = WORDS[name].split(":")
+        command = getattr(__import__(module, fromlist=[attribute]), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SettingsError as error:
+            raise click.UsageError(error.message) from None
+        except InvalidInput as error:
+            lines = [error.message, *(f"  {problem}" for problem in error.problems)]
+            raise click.ClickException("\n".join(lines)) from None
+        except LotgateError as error:
+            raise click.ClickException(error.message) from None
+
+
+@click.group(cls=Words, help="Lotgate: evidence in, proof out.", context_settings={"max_content_width": 100})
+@click.version_option(__version__, package_name="lotgate", prog_name="lotgate")
+def main() -> None: ...

@@ -1,0 +1,151 @@
+"""The worker: DBOS runs the tasks, a housekeeping thread keeps the promises around them.
+
+A worker that is killed leaves its jobs to its next start, or to another host after MISSING_SECONDS; a job
+that has killed three workers, or failed three times, becomes a visible failure of its submission.
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from dbos import DBOS, DBOSConfig
+from dbos import DBOSPortableJSONSerializer as PortableJson
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from portal.adapters.blobs import LocalBlobStore
+from portal.clock import Clock, SystemClock, today
+from portal.db import open_engine, open_session
+from portal.errors import LotgateError
+from portal.jobs.models import WorkerHost
+from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
+from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up
+from portal.settings import Settings
+
+DEATHS = 3  # runs of one job that may end in the death of its worker
+MISSING_SECONDS = 60
+HOUSEKEEPING_SECONDS = 2.0
+log = structlog.get_logger()
+
+
+def executor_id(settings: Settings) -> str:
+    """Stable for a host and its `var` folder, so that a restarted worker takes up its own jobs."""
+    return f"{socket.gethostname()}:{settings.var_dir.absolute()}"[:100]
+
+
+class Worker:
+    """One worker process. `start` returns at once; `stop` waits for the jobs in hand."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.engine: Engine = open_engine(settings.database)
+        self.clock = clock or SystemClock()
+        settings.store.mkdir(parents=True, exist_ok=True)
+        self.bench = Bench(
+            engine=self.engine,
+            clock=self.clock,
+            store=LocalBlobStore(settings.store),
+            jobs=DurableQueue(self.engine),
+            settings=settings,
+        )
+        self.executor_id = executor_id(settings)
+        self._ending = threading.Event()
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        DBOS(
+            config=DBOSConfig(
+                name=APPLICATION,
+                system_database_url=self.settings.database,
+                serializer=PortableJson(),
+                executor_id=self.executor_id,
+                application_version=JOBS_VERSION,
+                log_level="ERROR",
+                run_migrations=False,
+            )
+        )
+        for name, task in TASKS.items():
+            DBOS.workflow(name=name, max_recovery_attempts=DEATHS - 1)(self._workflow(name, task))
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE,
+            worker_concurrency=self.settings.worker_concurrency,
+            polling_interval_sec=self.settings.worker_poll_seconds,
+        )
+        self._housekeeper.start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._housekeeper.join(10)
+        DBOS.destroy(workflow_completion_timeout_sec=30)
+        self.engine.dispose()
+
+    def _workflow(self, name: str, task: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: str) -> None:
+            DBOS.run_step(
+                {"name": name, "retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5},
+                task,
+                self.bench,
+                *arguments,
+            )
+
+        run.__name__ = run.__qualname__ = name
+        return run
+
+    # --- housekeeping -----------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        while not self._ending.wait(HOUSEKEEPING_SECONDS):
+            for duty in (self._say_alive, self._take_over_lost_hosts, self._show_failures, self._daily):
+                try:
+                    duty()
+                except (SQLAlchemyError, LotgateError, OSError) as error:
+                    log.warning("housekeeping", duty=duty.__name__, error=str(error))
+            try:
+                deliver_mail(self.bench)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("housekeeping", duty="deliver_mail", error=str(error))
+
+    def _say_alive(self) -> None:
+        with open_session(self.engine) as session:
+            session.merge(WorkerHost(executor_id=self.executor_id, seen_at=self.clock.now()))
+            session.commit()
+
+    def _take_over_lost_hosts(self) -> None:
+        limit = self.clock.now() - timedelta(seconds=MISSING_SECONDS)
+        with open_session(self.engine) as session:
+            lost = list(session.scalars(select(WorkerHost).where(WorkerHost.seen_at < limit)))
+            names = [host.executor_id for host in lost if host.executor_id != self.executor_id]
+            for host in lost:
+                if host.executor_id in names:
+                    session.delete(host)
+            session.commit()
+        if names:
+            log.info("taking over the jobs of lost hosts", hosts=names)
+            # DBOS offers this verb to its own management service only; there is no public name for it.
+            DBOS._recover_pending_workflows(names)
+
+    def _show_failures(self) -> None:
+        for status in DBOS.list_workflows(
+            status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            name=list(TASKS),
+            sort_desc=True,
+            limit=100,
+            load_output=False,
+        ):
+            arguments = (status.input or {}).get("args") or ()
+            why = (
+                f"the job ended the worker {DEATHS} times"
+                if status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+                else "the job failed three times"
+            )
+            give_up(self.bench, status.name, arguments, why)
+
+    def _daily(self) -> None:
+        with open_session(self.engine) as session:
+            self.bench.jobs.enqueue(session, "daily", key=str(today(self.clock)))
+            session.commit()
+
+

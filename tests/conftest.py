@@ -1,0 +1,100 @@
+"""Fixtures for every test: one portal on SQLite in a fresh folder, a clock that stands still, factories."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from portal.accounts.models import User
+from portal.adapters.blobs import LocalBlobStore
+from portal.app import create_app
+from portal.clock import FixedClock
+from portal.db import TenantSession, open_engine, open_session
+from portal.models import metadata
+from portal.settings import Settings
+from tests.factories import Make, RecordingQueue
+from tests.factories.signing_in import signed_in_client
+
+
+def pytest_configure() -> None:
+    # Nothing of the developer's own configuration reaches a test.
+    for name in [name for name in os.environ if name.startswith("LOTGATE_")]:
+        del os.environ[name]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        var_dir=tmp_path / "var",
+        secret_key="a key for tests that is long enough to be accepted",
+        database_url=f"sqlite:///{tmp_path / 'test.db'}",
+    )
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(settings.database)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def store(settings: Settings) -> LocalBlobStore:
+    settings.store.mkdir(parents=True, exist_ok=True)
+    return LocalBlobStore(settings.store)
+
+
+@pytest.fixture
+def spool(settings: Settings) -> Path:
+    path = settings.store / "spool"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def jobs(engine: Engine, clock: FixedClock, store: LocalBlobStore, settings: Settings) -> RecordingQueue:
+    return RecordingQueue(engine, clock, store, settings)
+
+
+@pytest.fixture
+def app(settings: Settings, engine: Engine, clock: FixedClock, jobs: RecordingQueue) -> Iterator[Flask]:
+    app = create_app(settings, clock=clock, jobs=jobs)
+    app.testing = True
+    with app.app_context():
+        pass
+    yield app
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[TenantSession]:
+    """Sees everything. Commit what a request or a job should see: on SQLite an open writer blocks others."""
+    session = open_session(engine)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def make(session: TenantSession, clock: FixedClock, app: Flask) -> Make:
+    return Make(session, clock, app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> Callable[[User], FlaskClient]:
+    """`sign_in(user)` gives a client whose session is that of `user`, second factor done."""
+    return lambda user: signed_in_client(app, user)
