@@ -5,6 +5,15 @@ document.addEventListener("htmx:config:request", (event) => {
   const token = document.querySelector('meta[name="csrf-token"]')?.content;
   if (token) event.detail.ctx.request.headers["X-CSRFToken"] = token;
 });
+// A session that ended meanwhile: show the sign-in page as a page, not inside this one.
+document.addEventListener("htmx:before:response", (event) => {
+  const response = event.detail.ctx.response.raw;
+  if (!response.redirected) return;
+  event.preventDefault();
+  if (new URL(response.url).pathname.endsWith("/login")) location.reload();
+  else location.assign(response.url);
+});
+document.addEventListener("htmx:error", () => say("No connection. This page may be out of date."));
 
 // --- Light and dark.
 document.addEventListener("click", (event) => {

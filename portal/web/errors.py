@@ -148,9 +148,11 @@ def _answer(
         answer = jsonify(body)
         answer.content_type = "application/problem+json"
     else:
+        # htmx puts the answer into a part of a page: there only the message belongs.
+        part = request.headers.get("HX-Request") == "true"
         answer = Response(
-            render_template(
-                "errors/error.html",
+            _page(
+                "errors/part.html" if part else "errors/error.html",
                 status=status,
                 explanation=explanation,
                 message=message,
@@ -160,3 +162,14 @@ def _answer(
         )
     answer.status_code = status
     return answer
+
+
+def _page(template: str, *, status: int, explanation: Explanation, **values: Any) -> str:
+    """The page; where even that fails (its frame asks the database who is signed in), the bare words."""
+    try:
+        return render_template(template, status=status, explanation=explanation, **values)
+    except Exception as error:
+        if status < 500:
+            raise
+        log.error("error_page_failed", path=request.path, exc_info=error)
+        return f"<!doctype html><title>{status}</title><h1>{explanation.title}</h1><p>{explanation.text}</p>"
