@@ -185,5 +185,3 @@ class Comment(SupplierOwned, Base):
     text: Mapped[str] = mapped_column(Text)
     author_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime]
-
-

@@ -1,0 +1,222 @@
+"""What a decision does, in the transaction in which it is made."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.accounts.models import User
+from portal.clock import Clock
+from portal.evidence.models import Evidence
+from portal.ledger import service as ledger
+from portal.notices.service import queue_mail
+from portal.policy.codec import canonical, digest
+from portal.policy.facts import Facts
+from portal.policy.model import Rating
+from portal.review.assessing import settle
+from portal.review.models import (
+    Assessment,
+    Case,
+    CaseState,
+    ChangeRequest,
+    Decision,
+    DecisionKind,
+    GrantedException,
+)
+from portal.review.rules import APPROVALS, Condition
+from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.lots.models import Lot
+from portal.submissions.models import Attachment, Submission, SubmissionState
+from portal.suppliers.models import Standing, Supplier
+
+_LISTED_MAX = 400  # evidence digests written out in one ledger entry; all of them are under one digest
+_WORST_FIRST = (Standing.REJECTED, Standing.QUARANTINED, Standing.CONDITIONAL, Standing.APPROVED)
+_WORDS = {
+    DecisionKind.APPROVE: "approved",
+    DecisionKind.APPROVE_WITH_CONDITIONS: "approved with conditions",
+    DecisionKind.QUARANTINE: "put in quarantine",
+    DecisionKind.REJECT: "rejected",
+}
+
+
+def record(
+    session: Session, clock: Clock, decision: Decision, assessment: Assessment, granted: Sequence[Condition]
+) -> None:
+    """The ledger entry of a decision: what was decided, on which assessment, policy and evidence."""
+    evidence = evidence_digests(session, assessment)
+    ledger.append(
+        session,
+        clock,
+        "decision.made",
+        decision.id,
+        {
+            "decision": decision.kind.value,
+            "effective": decision.effective,
+            "seconds": decision.seconds_id,
+            "by": decision.decided_by,
+            "case": decision.case_id,
+            "product": decision.product_id,
+            "reason": digest(decision.reason.encode()),
+            "assessment": assessment.id,
+            "facts": f"sha256:{assessment.facts_digest}",
+            "result": f"sha256:{assessment.result_digest}",
+            "policy": assessment.policy_digest,
+            "conditions": [
+                {"control": condition.control_id, "expires": condition.expires_on.isoformat()}
+                for condition in granted
+            ],
+            "evidence": evidence[:_LISTED_MAX],
+            "evidence_count": len(evidence),
+            "evidence_digest": digest(canonical(evidence)),
+        },
+        supplier_id=decision.supplier_id,
+    )
+
+
+def assessed_submissions(assessment: Assessment) -> tuple[str, ...]:
+    """Ids of the submissions that the assessment looked at, sorted."""
+    return tuple(sorted({check.submission_id for check in Facts.from_json(assessment.facts).checks}))
+
+
+def evidence_digests(session: Session, assessment: Assessment) -> list[str]:
+    """Digests ("sha256:…") of every file that the assessment rests on, sorted."""
+    found = {
+        file.digest
+        for answer in Facts.from_json(assessment.facts).answers.values()
+        for file in answer.evidence
+    }
+    for row in _chunks(assessed_submissions(assessment)):
+        for sha256 in session.scalars(
+            select(Evidence.sha256)
+            .join(Attachment, Attachment.evidence_id == Evidence.id)
+            .where(Attachment.submission_id.in_(row))
+        ):
+            found.add(f"sha256:{sha256}")
+    return sorted(found)
+
+
+def _chunks(ids: Sequence[str], size: int = 500) -> list[Sequence[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def ask(session: Session, clock: Clock, case: Case, decision: Decision, items: Sequence[str]) -> None:
+    """Write down what the supplier must put right, tell them, and let the case wait."""
+    for item in items:
+        session.add(
+            ChangeRequest(
+                supplier_id=case.supplier_id, case_id=case.id, decision_id=decision.id, text=item.strip()
+            )
+        )
+    case.state = CaseState.WAITING
+    listed = "\n".join(f"{number}. {item.strip()}" for number, item in enumerate(items, 1))
+    _tell_supplier(
+        session,
+        clock,
+        case,
+        "changes_requested",
+        f"Changes requested: {case.product.name}",
+        f"Before we can decide on {case.product.name} ({case.product.model}), please put right:\n\n"
+        f"{listed}\n\n"
+        "Sign in to Lotgate to answer each point or to submit new evidence.\n",
+    )
+
+
+def close(session: Session, clock: Clock, case: Case, decision: Decision, assessment: Assessment) -> None:
+    """Put a decision that ends its case into effect."""
+    submissions = [
+        row
+        for ids in _chunks(assessed_submissions(assessment))
+        for row in session.scalars(select(Submission).where(Submission.id.in_(ids)))
+    ]
+    decision.settled_id = assessment.id  # from here on the decision counts as the product's newest
+    session.flush()
+    if decision.kind in APPROVALS:
+        _accept(session, clock, decision, submissions)
+        decision.settled_id = settle(session, clock, decision, cause=f"Decision on case {case.number}").id
+    elif decision.kind is DecisionKind.REJECT:
+        _refuse(session, clock, submissions)
+    case.state, case.closed_at = CaseState.CLOSED, clock.now()
+    session.flush()
+    supplier = session.get_one(Supplier, case.supplier_id)
+    supplier.standing = _standing(session, supplier)
+    words = _WORDS[decision.kind]
+    _tell_supplier(
+        session,
+        clock,
+        case,
+        "decided",
+        f"Decided: {case.product.name} is {words}",
+        f"{case.product.name} ({case.product.model}) was {words}. Sign in to Lotgate to read the report.\n",
+    )
+
+
+def _accept(session: Session, clock: Clock, decision: Decision, submissions: Sequence[Submission]) -> None:
+    """What was verified is accepted (what failed to be verified is not), and older exceptions for the same
+    controls give way to the new ones."""
+    for row in submissions:
+        if row.state is SubmissionState.VERIFIED:
+            row.state = SubmissionState.ACCEPTED
+    for release in _releases(session, submissions):
+        if release.submission.state is SubmissionState.ACCEPTED and release.accepted_at is None:
+            release.accepted_at = clock.now()
+    grants = decision.seconds_id or decision.id
+    new = select(GrantedException.control_id).where(GrantedException.decision_id == grants)
+    for older in session.scalars(
+        select(GrantedException).where(
+            GrantedException.product_id == decision.product_id,
+            GrantedException.decision_id != grants,
+            GrantedException.closed_at.is_(None),
+            GrantedException.control_id.in_(new),
+        )
+    ):
+        older.closed_at = clock.now()
+
+
+def _refuse(session: Session, clock: Clock, submissions: Sequence[Submission]) -> None:
+    for row in submissions:
+        if row.state in (SubmissionState.VERIFIED, SubmissionState.ACCEPTED):
+            row.state = SubmissionState.REFUSED
+    for release in _releases(session, submissions):
+        if release.accepted_at is not None and release.withdrawn_at is None:
+            release.withdrawn_at = clock.now()
+    for ids in _chunks([row.id for row in submissions]):
+        for lot in session.scalars(select(Lot).where(Lot.submission_id.in_(ids))):
+            lot.live = False
+
+
+def _releases(session: Session, submissions: Sequence[Submission]) -> list[FirmwareRelease]:
+    return [
+        release
+        for ids in _chunks([row.id for row in submissions])
+        for release in session.scalars(select(FirmwareRelease).where(FirmwareRelease.submission_id.in_(ids)))
+    ]
+
+
+def _standing(session: Session, supplier: Supplier) -> Standing:
+    """The worst of what was last decided on each of the supplier's products: one bad product is enough."""
+    newest: dict[str, Standing] = {}
+    for decision, rating in session.execute(
+        select(Decision, Assessment.rating)
+        .join(Case, Case.id == Decision.case_id)
+        .join(Assessment, Assessment.id == Decision.settled_id)
+        .where(Case.supplier_id == supplier.id)
+        .order_by(Decision.decided_at, Case.number)
+    ):
+        newest[decision.product_id] = _stands(decision.kind, Rating(rating))
+    found = set(newest.values())
+    return next((standing for standing in _WORST_FIRST if standing in found), Standing.NEW)
+
+
+def _stands(kind: DecisionKind, rating: Rating) -> Standing:
+    if kind is DecisionKind.REJECT:
+        return Standing.REJECTED
+    if kind is DecisionKind.QUARANTINE:
+        return Standing.QUARANTINED
+    return Standing.APPROVED if rating is Rating.APPROVABLE else Standing.CONDITIONAL
+
+
+def _tell_supplier(session: Session, clock: Clock, case: Case, kind: str, subject: str, body: str) -> None:
+    for email in session.scalars(
+        select(User.email).where(User.organisation_id == case.supplier_id, User.active).order_by(User.email)
+    ):
+        queue_mail(session, clock, kind=kind, recipient=email, subject=subject, body=body)
