@@ -1,4 +1,4 @@
-"""The frame of the pages: values, icons, menus, headers, error pages, vendored files, and colours that can be read."""
+"""The frame of the pages: values, icons, menus, headers, errors, vendored files, colours that can be read."""
 
 import json
 import re
