@@ -119,7 +119,7 @@ def _in_front(case: Case, actor: Actor, assessment_id: str) -> Assessment:
     if case.claimed_by is None or case.claimed_by != actor.user_id:
         raise NotAllowed(f"only who holds case {case.number} may decide it: claim it first")
     if case.assessment_id != assessment_id:
-        Conflict(f"assessment {case.assessment.number} arrived meanwhile: look at that one before deciding")
+        raise Conflict(f"assessment {case.assessment.number} arrived meanwhile: look at it before deciding")
     return case.assessment
 
 
