@@ -1,0 +1,180 @@
+"""`python -m tests.journeys.screens OUT --var VAR`: every page, as each role sees it, in a real browser.
+
+Serves the database under VAR (`lotgate demo --no-serve` fills one), follows every link that a role is shown,
+and for each page writes a picture at 1280 and 390 pixels, says whether it scrolls sideways, and runs axe-core.
+Exit 1 if a page fails, scrolls sideways, breaks the content security policy or has a violation.
+"""
+
+import argparse
+import re
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from sqlalchemy import select
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import make_server
+
+from portal.accounts.models import RoleName, User
+from portal.app import create_app
+from portal.db import open_engine, open_session
+from portal.settings import Settings
+from tests.factories.signing_in import signed_in_client
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--no-first-run",
+]
+WIDTHS = (1280, 390)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+EXAMPLES = 2  # pages looked at per route and role: the same template with other data
+DOWNLOADS = re.compile(r"download|evidence/|\.pdf|\.csv|\.json|receipt|/static/|/files/|/api/")
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The address of `app`, served on a free port until the block ends."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+class Screens:
+    """Walks the pages of one role after another and keeps what is wrong."""
+
+    def __init__(self, app: Flask, base: str, browser: Browser, out: Path, scheme: str) -> None:
+        self.app, self.base, self.browser, self.out, self.scheme = app, base, browser, out, scheme
+        self.routes = app.url_map.bind(urlsplit(base).netloc)
+        self.faults: list[str] = []
+        self.pictures = 0
+
+    def walk(self, role: str, user: User | None, only: str) -> None:
+        context = self.browser.new_context(color_scheme=self.scheme)
+        if user is not None:
+            self._sign_in(context, user)
+        page = context.new_page()
+        page.on("console", lambda message: self._console(role, page, message.type, message.text))
+        page.on("pageerror", lambda error: self.faults.append(f"{role} {page.url}: script: {error}"))
+        seen: Counter[str] = Counter()
+        paths: set[str] = set()
+        waiting = deque(["/", "/login", "/account/"] if user is None else ["/", "/account/"])
+        while waiting:
+            path = waiting.popleft()
+            endpoint = self._endpoint(path)
+            if path in paths or endpoint is None or DOWNLOADS.search(path):
+                continue
+            paths.add(path)
+            if seen[endpoint] >= EXAMPLES:
+                continue
+            seen[endpoint] += 1
+            suffix = f"-{seen[endpoint]}" if seen[endpoint] > 1 else ""
+            links = self._look(page, path, f"{role}-{endpoint}{suffix}", picture=only in f"{role}-{endpoint}")
+            waiting.extend(links)
+        context.close()
+
+    def _look(self, page: Page, path: str, name: str, *, picture: bool) -> list[str]:
+        response = page.goto(self.base + path, wait_until="load")
+        if response is None or response.status >= 400:
+            self.faults.append(f"{name}: {path} answered {response and response.status}")
+        links = page.eval_on_selector_all("a[href]", "found => found.map(a => a.getAttribute('href'))")
+        if picture:
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(150)
+                page.screenshot(path=self.out / f"{name}-{width}-{self.scheme}.png", full_page=True)
+                self.pictures += 1
+                self._measure(page, name, width)
+        found = (urlsplit(urljoin(page.url, link)) for link in links)
+        return [link.path for link in found if f"{link.scheme}://{link.netloc}" == self.base]
+
+    def _measure(self, page: Page, name: str, width: int) -> None:
+        wide = page.evaluate(
+            """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+               [...document.querySelectorAll("main *")]
+                 .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+                 .slice(0, 3).map(e => e.outerHTML.slice(0, 100))"""
+        )
+        if wide:
+            self.faults.append(f"{name} at {width}: scrolls sideways: {wide}")
+        for found in Axe().run(page, options={"runOnly": RULES}).response["violations"]:
+            where = [node["html"][:110] for node in found["nodes"][:3]]
+            self.faults.append(f"{name} at {width}: axe {found['id']} ({found['impact']}): {where}")
+
+    def _console(self, role: str, page: Page, kind: str, text: str) -> None:
+        if kind == "error":
+            self.faults.append(f"{role} {page.url}: console: {text}")
+
+    def _endpoint(self, path: str) -> str | None:
+        try:
+            return str(self.routes.match(path)[0])
+        except HTTPException:
+            return None
+
+    def _sign_in(self, context: BrowserContext, user: User) -> None:
+        client = signed_in_client(self.app, user)
+        cookie = client.get_cookie("session")
+        if cookie is None:
+            raise RuntimeError("the test client has no session cookie")
+        context.add_cookies([{"name": "session", "value": cookie.value, "url": self.base}])
+
+
+def people(settings: Settings, wanted: str) -> list[tuple[str, User]]:
+    """One person for each role; for suppliers one of each company, named after it, as `wanted` selects."""
+    engine = open_engine(settings.database)
+    with open_session(engine) as session:
+        users = list(session.scalars(select(User).where(User.active).order_by(User.created_at)))
+    engine.dispose()
+    found: dict[str, User] = {}
+    for user in users:
+        company = user.organisation.name.split()[0].lower()
+        buyer = user.role not in (RoleName.SUPPLIER_ADMIN, RoleName.SUPPLIER_CONTRIBUTOR)
+        found.setdefault(user.role.value if buyer else f"supplier_{company}", user)
+    return [(name, user) for name, user in found.items() if wanted in name]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--var", type=Path, required=True, help="folder with the portal's database and evidence"
+    )
+    parser.add_argument("--role", default="", help="only roles whose name contains this (supplier_nordhaven)")
+    parser.add_argument("--only", default="", help="pictures only of pages whose name contains this")
+    parser.add_argument("--dark", action="store_true", help="in dark colours")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    settings = Settings(var_dir=arguments.var)
+    app = create_app(settings)
+    with served(app) as base, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        screens = Screens(app, base, browser, arguments.out, "dark" if arguments.dark else "light")
+        if arguments.role in "visitor":
+            screens.walk("visitor", None, arguments.only)
+        for name, user in people(settings, arguments.role):
+            screens.walk(name, user, arguments.only)
+        browser.close()
+    sys.stdout.write("".join(f"{fault}\n" for fault in dict.fromkeys(screens.faults)))
+    sys.stdout.write(f"{screens.pictures} pictures in {arguments.out}, {len(screens.faults)} faults\n")
+    return 1 if screens.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
