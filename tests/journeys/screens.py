@@ -1,7 +1,7 @@
 """`python -m tests.journeys.screens OUT --var VAR`: every page, as each role sees it, in a real browser.
 
 Serves the database under VAR (`lotgate demo --no-serve` fills one), follows every link that a role is shown,
-and for each page writes a picture at 1280 and 390 pixels, says whether it scrolls sideways, and runs axe-core.
+and for each page writes a picture at 1280 and 390 pixels, says if it scrolls sideways, and runs axe-core.
 Exit 1 if a page fails, scrolls sideways, breaks the content security policy or has a violation.
 """
 
