@@ -1,6 +1,7 @@
 """Tables of people and organisations.
 
-`flask_security` is named here, and nowhere else below the doors: its user class must be a mixin of ours.
+`flask_security` is named here and in credentials.py, and nowhere else below the doors: its user class must be a
+mixin of ours.
 """
 
 from datetime import datetime
@@ -85,7 +86,8 @@ class User(Base, UserMixin):
     fs_token_uniquifier: Mapped[str | None] = mapped_column(String(64), unique=True)
     confirmed_at: Mapped[datetime | None]
     tf_primary_method: Mapped[str | None] = mapped_column(String(64))
-    tf_totp_secret: Mapped[str | None] = mapped_column(String(255))
+    tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted
+    tf_last_counter: Mapped[int | None]  # time step of the last code that was taken: no code works twice
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(AsaList()))
     failed_sign_ins: Mapped[int] = mapped_column(default=0)
     locked_until: Mapped[datetime | None]
@@ -99,9 +101,32 @@ class User(Base, UserMixin):
     def role(self) -> RoleName:
         return RoleName(self.roles[0].name)
 
+    @property
+    def has_second_factor(self) -> bool:
+        return bool(self.tf_primary_method and self.tf_totp_secret)
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Everyone on the buyer's side; a supplier's people may have one."""
+        return self.role in BUYER_ROLES
+
+    @property
+    def recovery_codes_left(self) -> int:
+        return len(self.mf_recovery_codes or [])
+
+    def check_tf_required(
+        self, tf_setup_methods: list[tuple[str, str]], tf_fresh: bool
+    ) -> tuple[bool, list[tuple[str, str]]]:
+        """Asked by flask_security after the password was right. No device is ever excused from the code."""
+        return self.needs_second_factor or bool(tf_setup_methods), tf_setup_methods
+
+    def check_tf_required_setup(self) -> bool:
+        """Asked by flask_security: whether switching the second factor off is out of the question."""
+        return self.needs_second_factor
+
 
 class Invitation(Base):
-    """A single-use link for one address to join one organisation in one role. Only the token's hash is kept."""
+    """A single-use link: one address, one organisation, one role. Only the token's hash is kept."""
 
     __tablename__ = "invitations"
     id: Mapped[Id]
@@ -118,7 +143,7 @@ class Invitation(Base):
 
 
 class ApiToken(Base):
-    """A bearer token of a person's organisation for its machines. Only the hash is kept; scopes are permissions."""
+    """A bearer token for a supplier's machines. Only its hash is kept; scopes are permissions."""
 
     __tablename__ = "api_tokens"
     id: Mapped[Id]
