@@ -9,8 +9,9 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy import (
     Dialect,
     Engine,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     event,
     orm,
 )
-from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
 
 
@@ -41,7 +41,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -59,7 +59,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime}
 
 
 def new_id() -> str:
@@ -149,9 +149,7 @@ def _scope_statements(state: ORMExecuteState) -> None:
 
 @event.listens_for(TenantSession, "before_flush")
 def _scope_writes(session: Session, _context: Any, _instances: Any) -> None:
-    rows = [
-        row for row in (*session.new, *session.dirty, *session.deleted) if isinstance(row, SupplierOwned)
-    ]
+    rows = [row for row in (*session.new, *session.dirty, *session.deleted) if isinstance(row, SupplierOwned)]
     if not rows:
         return
     scope = get_scope(session)

@@ -33,9 +33,13 @@ class Settings:
     worker_concurrency: int = _setting(2, "jobs", "Jobs that one worker runs at once")
     worker_poll_seconds: float = _setting(0.2, "s", "How often a worker looks for jobs")
     upload_max_bytes: int = _setting(64 << 30, "bytes", "Largest file that may be uploaded")
-    upload_expiry_hours: int = _setting(72, "h", "An unfinished upload is dropped after this time without progress")
+    upload_expiry_hours: int = _setting(
+        72, "h", "An unfinished upload is dropped after this time without progress"
+    )
     upload_piece_bytes: int = _setting(16 << 20, "bytes", "Size of the pieces that the upload page sends")
-    supplier_quota_bytes: int = _setting(1 << 40, "bytes", "Evidence and open uploads of one supplier together")
+    supplier_quota_bytes: int = _setting(
+        1 << 40, "bytes", "Evidence and open uploads of one supplier together"
+    )
     manifest_max_bytes: int = _setting(64 << 20, "bytes", "Largest lot manifest that is read")
     manifest_max_units: int = _setting(100_000, "units", "Most units in one lot")
     session_idle_minutes: int = _setting(60, "min", "A session ends after this time without a request")

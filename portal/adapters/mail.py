@@ -1,6 +1,5 @@
 """Carriers of mail: a folder of .eml files, which is the embedded default and needs no server."""
 
-import os
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -19,4 +18,4 @@ class MailFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{message_id}.part"
         partial.write_bytes(bytes(mail))
-        os.replace(partial, self.folder / f"{message_id}.eml")
+        partial.replace(self.folder / f"{message_id}.eml")

@@ -1,6 +1,6 @@
-"""The one table of who may do what: a row for every endpoint and method, web, API and uploads alike.
+"""The one table of who may do what: a row for every endpoint and method, pages, API and uploads.
 
-It is enforced before every request (portal/http/gate.py). A route without a row answers 404 and fails the build.
+Enforced before every request (portal/http/gate.py). A route without a row answers 404 and fails the build.
 Keep the blocks in the order of the blueprints and the rows sorted.
 """
 

@@ -1,14 +1,32 @@
-"""What jobs do. Each is idempotent: a worker may die in the middle and another begins it again."""
+"""What jobs do. Each is idempotent: a worker may die in the middle and another begins it again.
 
-from collections.abc import Callable
+A task reads and verifies without holding SQLite's write lock, then writes everything in one short transaction.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+import structlog
+from sqlalchemy import Engine, update
 
+from portal.adapters.mail import MailFolder
 from portal.clock import Clock
+from portal.db import TenantSession, begin_reading, end_reading, open_session
+from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
+from portal.notices import service as notices
+from portal.reassessment import service as reassessment
+from portal.review import service as review
+from portal.review.models import CaseCause
 from portal.settings import Settings
+from portal.submissions import service as submissions
+from portal.submissions.models import Submission, SubmissionKind
 from portal.submissions.ports import JobQueue
+
+PROGRESS_SECONDS = 0.5
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +40,115 @@ class Bench:
     settings: Settings
 
 
+@contextmanager
+def writing(bench: Bench) -> Iterator[TenantSession]:
+    """One transaction over all suppliers, committed at the end, rolled back on any error."""
+    with open_session(bench.engine) as session:
+        yield session
+        session.commit()
+
+
+@contextmanager
+def reading(bench: Bench) -> Iterator[TenantSession]:
+    """A snapshot to read from for as long as it takes; writers go on meanwhile."""
+    token = begin_reading()
+    try:
+        with open_session(bench.engine) as session:
+            yield session
+    finally:
+        end_reading(token)
+
+
 def verify_submission(bench: Bench, submission_id: str) -> None:
     """Verify one submission, assess its product again, open a case where a person is needed."""
+    with writing(bench) as session:
+        if not submissions.begin_verification(session, bench.clock, submission_id):
+            return
+    progress = _progress(bench, submission_id)
+    with reading(bench) as session:
+        findings = submissions.examine(session, bench.store, submission_id, progress)
+    with writing(bench) as session:
+        submissions.record(session, bench.clock, findings)
+        submission = session.get_one(Submission, submission_id)
+        if submission.kind is SubmissionKind.FIRMWARE:
+            reassessment.firmware_arrived(session, bench.clock, bench.jobs, submission)
+        review.assess(
+            session,
+            bench.clock,
+            submission.product_id,
+            cause=f"{submission.kind}: {submission.title}"[:200],
+            case_cause=CaseCause.SUBMISSION,
+        )
+    log.info("verified", submission=submission_id)
 
 
 def reassess(bench: Bench, notice_id: str) -> None:
-    """Find what one change touches and assess it again."""
+    """Find what one change touches, verify and assess it again, open cases for what changed."""
+    with writing(bench) as session:
+        reassessment.handle(session, bench.clock, bench.store, notice_id)
+    log.info("reassessed", notice=notice_id)
 
 
 def deliver_mail(bench: Bench) -> None:
     """Deliver what waits in the outbox."""
+    with reading(bench) as session:
+        if not notices.waiting(session, limit=1):
+            return
+    carrier = MailFolder(bench.settings.mail)
+    with writing(bench) as session:
+        for message in notices.waiting(session):
+            notices.deliver(bench.clock, carrier, message)
 
 
 def daily(bench: Bench) -> None:
-    """What falls due by date: re-assessments, expired uploads and orphans."""
+    """What falls due by date: re-assessments, expired uploads, orphans in the store."""
+    with writing(bench) as session:
+        reassessment.fall_due(session, bench.clock, bench.jobs, bench.settings.reassess_days)
+        evidence.sweep(session, bench.clock, bench.store, bench.settings.store / "spool")
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    "verify_submission": verify_submission,
-    "reassess": reassess,
-    "deliver_mail": deliver_mail,
     "daily": daily,
+    "deliver_mail": deliver_mail,
+    "reassess": reassess,
+    "verify_submission": verify_submission,
 }
+
+
+def give_up(bench: Bench, job: str, arguments: tuple[str, ...], why: str) -> None:
+    """A job has failed for good: make that visible where people look. Safe to repeat."""
+    if job != "verify_submission" or not arguments:
+        return
+    with reading(bench) as session:
+        submission = session.get(Submission, arguments[0])
+        if submission is None or not submissions.is_pending(submission):
+            return
+    with writing(bench) as session:
+        if submissions.mark_failed(session, bench.clock, arguments[0], why):
+            product_id = session.get_one(Submission, arguments[0]).product_id
+            review.assess(
+                session,
+                bench.clock,
+                product_id,
+                cause="a submission could not be verified",
+                case_cause=CaseCause.FAILURE,
+            )
+
+
+def _progress(bench: Bench, submission_id: str) -> Callable[[int, int, str], None]:
+    """Writes progress for the people who wait, in short transactions of its own, at most twice a second."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last < PROGRESS_SECONDS:
+            return
+        last = time.monotonic()
+        with writing(bench) as session:
+            session.execute(
+                update(Submission)
+                .where(Submission.id == submission_id)
+                .values(progress_done=done, progress_total=total, progress_note=note[:200])
+            )
+
+    return tell

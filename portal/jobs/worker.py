@@ -125,7 +125,7 @@ class Worker:
         if names:
             log.info("taking over the jobs of lost hosts", hosts=names)
             # DBOS offers this verb to its own management service only; there is no public name for it.
-            DBOS._recover_pending_workflows(names)
+            DBOS._recover_pending_workflows(names)  # noqa: SLF001
 
     def _show_failures(self) -> None:
         for status in DBOS.list_workflows(
@@ -147,5 +147,3 @@ class Worker:
         with open_session(self.engine) as session:
             self.bench.jobs.enqueue(session, "daily", key=str(today(self.clock)))
             session.commit()
-
-

@@ -41,7 +41,7 @@ def waiting(session: Session, limit: int = 100) -> list[Message]:
     )
 
 
-def deliver(session: Session, clock: Clock, carrier: MailCarrier, message: Message) -> bool:
+def deliver(clock: Clock, carrier: MailCarrier, message: Message) -> bool:
     """Hand one message to the carrier and note how that went; the caller commits.
 
     At least once: a worker that dies between delivery and commit delivers again.

@@ -20,7 +20,7 @@ class SubmissionKind(StrEnum):
 
 
 class SubmissionState(StrEnum):
-    """draft → submitted → verifying → verified | failed; then, by a decision, accepted | refused; or withdrawn.
+    """draft → submitted → verifying → verified | failed; by decision accepted | refused; or withdrawn.
 
     `verified` means that every check was made, not that every check passed: see `outcome`.
     `accepted` is reached by a machine only when every check passed. `failed` means that the machine could not

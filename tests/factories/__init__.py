@@ -1,4 +1,4 @@
-"""Rows for tests, made directly: small, valid, committed. The verbs under test are never used to prepare them."""
+"""Rows for tests, made directly: small, valid, committed, without the verbs under test."""
 
 from tests.factories.make import Make
 from tests.factories.queue import RecordingQueue

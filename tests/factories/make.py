@@ -25,7 +25,9 @@ class Make:
     def buyer(self) -> Organisation:
         found = self.session.scalar(select(Organisation).where(Organisation.kind == OrganisationKind.BUYER))
         return found or self._add(
-            Organisation(kind=OrganisationKind.BUYER, name="Meridian Data Centres", created_at=self.clock.now())
+            Organisation(
+                kind=OrganisationKind.BUYER, name="Meridian Data Centres", created_at=self.clock.now()
+            )
         )
 
     def supplier(self, name: str | None = None, **values: Any) -> Supplier:
@@ -60,7 +62,9 @@ class Make:
     def supplier_actor(self, supplier: Supplier | None = None) -> Actor:
         return self.actor(RoleName.SUPPLIER_ADMIN, supplier or self.supplier())
 
-    def product(self, supplier: Supplier | None = None, *, components: tuple[str, ...] = ("BMS",), **values: Any) -> Product:
+    def product(
+        self, supplier: Supplier | None = None, *, components: tuple[str, ...] = ("BMS",), **values: Any
+    ) -> Product:
         supplier = supplier or self.supplier()
         number = next(_count)
         values = {"model": f"M-{number}", "name": f"Product {number}", "tier": 2} | values
