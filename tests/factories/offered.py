@@ -161,7 +161,9 @@ class Offered:
     ) -> Submission:
         checks = dict.fromkeys(LOT_CHECKS, Outcome.PASS) | dict(outcomes or {})
         number = f"LOT-{next(_count)}"
-        submission = self._submission(product, SubmissionKind.LOT, {"title": f"Lot {number}"} | values, checks)
+        submission = self._submission(
+            product, SubmissionKind.LOT, {"title": f"Lot {number}"} | values, checks
+        )
         self._attach(
             submission, self.evidence(product.supplier_id, f"{number}.json"), AttachmentRole.MANIFEST
         )

@@ -1,0 +1,106 @@
+"""What a change touches: the products that depend on it, and the submissions whose proof it takes away."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import exists, or_, select
+from sqlalchemy.orm import Session
+
+from portal.clock import Clock
+from portal.evidence.ports import BlobStore
+from portal.reassessment.models import ChangeNotice
+from portal.review.models import Assessment
+from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.lots.models import Lot
+from portal.submissions.models import (
+    Attachment,
+    AttachmentRole,
+    CheckRecord,
+    Submission,
+    SubmissionKind,
+    SubmissionState,
+)
+from portal.submissions.service import verify
+from portal.suppliers.models import KeyPurpose, Product, SigningKey
+from portal.verification import Outcome
+
+_COUNTS = (SubmissionState.VERIFIED, SubmissionState.ACCEPTED)
+
+
+def products_touched(session: Session, notice: ChangeNotice) -> Sequence[Product]:
+    """The products to assess again: the one named; those that rest on the key; else all of the supplier.
+    Products that were never assessed have nothing to be assessed again."""
+    assessed = exists().where(Assessment.product_id == Product.id)
+    query = select(Product).where(Product.supplier_id == notice.supplier_id, assessed).order_by(Product.id)
+    if notice.product_id is not None:
+        query = query.where(Product.id == notice.product_id)
+    if notice.signing_key_id is not None:
+        key = session.get_one(SigningKey, notice.signing_key_id)
+        rests_on_it = {row.product_id for row in submissions_resting_on(session, key)}
+        query = query.where(Product.id.in_(rests_on_it))
+    return session.scalars(query).all()
+
+
+def submissions_resting_on(session: Session, key: SigningKey) -> Sequence[Submission]:
+    """Submissions that count and whose signatures the key made, or may have made.
+
+    Of firmware it is known which key verified it. Of attestations and manifests it is not kept: all that were
+    offered while the key could sign such things count, so that none is missed.
+    """
+    signed_by = [
+        exists().where(
+            FirmwareRelease.submission_id == Submission.id, FirmwareRelease.signing_key_id == key.id
+        )
+    ]
+    if KeyPurpose.ATTESTATION in key.purposes:
+        signed_by.append(Submission.kind == SubmissionKind.ATTESTATIONS)
+    if KeyPurpose.MANIFEST in key.purposes:
+        signed = exists().where(
+            Attachment.submission_id == Submission.id, Attachment.role == AttachmentRole.SIGNATURE
+        )
+        signed_by.append((Submission.kind == SubmissionKind.LOT) & signed)
+    return session.scalars(
+        select(Submission)
+        .where(Submission.supplier_id == key.supplier_id, Submission.state.in_(_COUNTS), or_(*signed_by))
+        .order_by(Submission.submitted_at, Submission.id)
+    ).all()
+
+
+def verify_again(session: Session, clock: Clock, store: BlobStore, key: SigningKey) -> None:
+    """Verify everything that rests on the key with the trust of now. Firmware that lost its proof is withdrawn, and
+    the lots of its product, whose units may run it, are verified after it."""
+    bereft: set[str] = set()
+    for submission in submissions_resting_on(session, key):
+        before = _passing(session, submission)
+        verify(session, clock, store, submission.id, _silent)
+        if before - _passing(session, submission):
+            release = session.scalars(
+                select(FirmwareRelease).where(FirmwareRelease.submission_id == submission.id)
+            ).first()
+            if release is not None:
+                bereft.add(submission.product_id)
+                if release.accepted_at is not None and release.withdrawn_at is None:
+                    release.withdrawn_at = clock.now()
+    session.flush()
+    for lot_submission in session.scalars(
+        select(Submission)
+        .join(Lot, Lot.submission_id == Submission.id)
+        .where(Submission.product_id.in_(bereft), Submission.state.in_(_COUNTS), Lot.live)
+        .order_by(Submission.submitted_at, Submission.id)
+    ).all():
+        verify(session, clock, store, lot_submission.id, _silent)
+
+
+def _passing(session: Session, submission: Submission) -> set[str]:
+    return set(
+        session.scalars(
+            select(CheckRecord.check_id).where(
+                CheckRecord.submission_id == submission.id,
+                CheckRecord.run == submission.run,
+                CheckRecord.outcome == Outcome.PASS,
+            )
+        )
+    )
+
+
+def _silent(_done: int, _total: int, _note: str) -> None:
+    """Progress that nobody waits for."""
