@@ -30,3 +30,94 @@ class Hasher:
 
 def hash_file(path: str | PathLike[str], progress: Callable[[int], object] | None = None) -> Digests: ...
 def fault() -> None: ...
+
+ED25519_RULE: str
+
+@final
+class TrustKey:
+    id: str
+    algorithm: str
+    fingerprint: str
+    mcuboot_key_hash: str
+    purposes: list[str]
+
+@final
+class Trust:
+    @staticmethod
+    def parse(text: str) -> Trust: ...
+    @property
+    def threshold(self) -> int: ...
+    @property
+    def keys(self) -> list[TrustKey]: ...
+
+@final
+class KeyInfo:
+    kind: str
+    algorithm: str
+    bits: int
+    fingerprint: str
+    mcuboot_key_hash: str
+    subject: str | None
+    issuer: str | None
+    not_before: float | None
+    not_after: float | None
+    strong: bool
+    weakness: str
+
+def inspect_key(pem: str) -> KeyInfo: ...
+
+@final
+class Check:
+    id: str
+    outcome: str
+    reason: str
+
+@final
+class FileReport:
+    size: int
+    sha256: str
+    blake3: str
+    format: str
+    outcome: str
+    checks: list[Check]
+    claims: str
+    key_id: str | None
+    key_fingerprint: str | None
+
+def verify_file(
+    path: str | PathLike[str],
+    trust: Trust,
+    purpose: str,
+    at: float,
+    signature: bytes | None = None,
+    declared_sha256: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> FileReport: ...
+
+@final
+class EnvelopeVerdict:
+    line: int
+    outcome: str
+    reason: str
+    subjects: list[tuple[str, str]]
+    key_ids: list[str]
+    predicate_type: str
+
+@final
+class BatchReport:
+    total: int
+    passed: int
+    failed: int
+    unreadable: int
+    seconds: float
+    outcome: str
+    reason: str
+
+def verify_attestations(
+    path: str | PathLike[str],
+    trust: Trust,
+    purpose: str,
+    at: float,
+    sink: Callable[[list[EnvelopeVerdict]], object] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> BatchReport: ...

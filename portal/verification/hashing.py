@@ -32,8 +32,9 @@ class Hasher:
     bytes, because a forged state would forge the digest. One thread at a time.
     """
 
-    def __init__(self) -> None:
-        self._native = _verifier.Hasher()
+    def __init__(self, native: _verifier.Hasher | None = None) -> None:
+        """Begin anew (`resume` passes what it took up)."""
+        self._native = _verifier.Hasher() if native is None else native
 
     @contained
     def update(self, data: bytes) -> None:
@@ -73,9 +74,7 @@ class Hasher:
         Raises VerifierStateError when the state is damaged, forged, of another version or made with another
         key: hash the stored bytes again then (`update_from_file`).
         """
-        hasher = cls.__new__(cls)
-        hasher._native = _verifier.Hasher.resume(state, key)
-        return hasher
+        return cls(_verifier.Hasher.resume(state, key))
 
 
 @contained

@@ -83,7 +83,7 @@ impl Tree {
     fn push(&mut self, subtree: &[u8], count: u64) {
         let mut value = self.chaining_value(subtree);
         // Merge as often as the count of subtrees of this size carries, as in a binary counter.
-        let mut carry = self.chunks / count;
+        let mut carry = self.chunks >> count.trailing_zeros();
         while carry & 1 == 1 {
             if let Some(left) = self.stack.pop() {
                 value = merge_subtrees_non_root(&left, &value, Mode::Hash);

@@ -22,10 +22,27 @@
     )
 )]
 
+pub mod batch;
+pub mod detached;
+pub mod dsse;
+pub mod ed25519;
+pub mod embedded;
+pub mod encoding;
 pub mod error;
+pub mod file;
+pub mod format;
 pub mod hasher;
+pub mod json;
+pub mod judge;
+pub mod key;
+pub mod lines;
+pub mod mcuboot;
+pub mod outcome;
 pub mod pool;
+pub mod signature;
 pub mod source;
+pub mod time;
+pub mod trust;
 
 #[cfg(feature = "python")]
 mod python;

@@ -8,9 +8,14 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::batch;
+use crate::ed25519;
 use crate::error::Error;
+use crate::file;
 use crate::hasher;
+use crate::key::{self, Strength};
 use crate::source::{self, Progress, hex};
+use crate::trust::{self, Purpose};
 
 import_exception!(portal.errors, TrustError);
 import_exception!(portal.errors, UnreadableFile);
@@ -170,6 +175,253 @@ fn hash_file(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyRe
     Ok(digests.into())
 }
 
+/// A key of a trust file, as far as people need to see it.
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct TrustKey {
+    id: String,
+    algorithm: String,
+    fingerprint: String,
+    mcuboot_key_hash: String,
+    purposes: Vec<String>,
+}
+
+/// The approved keys.
+#[pyclass(frozen, module = "portal._verifier")]
+struct Trust {
+    inner: trust::Trust,
+}
+
+#[pymethods]
+impl Trust {
+    #[staticmethod]
+    fn parse(text: &str) -> PyResult<Self> {
+        Ok(Trust {
+            inner: trust::Trust::parse(text)?,
+        })
+    }
+
+    #[getter]
+    fn threshold(&self) -> u32 {
+        self.inner.threshold
+    }
+
+    #[getter]
+    fn keys(&self) -> Vec<TrustKey> {
+        let keys = self.inner.keys.iter();
+        keys.map(|key| TrustKey {
+            id: key.id.clone(),
+            algorithm: key.key.algorithm.name(),
+            fingerprint: key.fingerprint.clone(),
+            mcuboot_key_hash: key.key.mcuboot_key_hash(),
+            purposes: key
+                .purposes
+                .iter()
+                .map(|purpose| purpose.name().to_owned())
+                .collect(),
+        })
+        .collect()
+    }
+}
+
+/// A public key or certificate, before anybody approved it.
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct KeyInfo {
+    kind: String,
+    algorithm: String,
+    bits: u32,
+    fingerprint: String,
+    mcuboot_key_hash: String,
+    subject: Option<String>,
+    issuer: Option<String>,
+    not_before: Option<f64>,
+    not_after: Option<f64>,
+    strong: bool,
+    weakness: String,
+}
+
+#[pyfunction]
+fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
+    let read = key::read_pem(pem).map_err(Error::Trust)?;
+    let algorithm = read.key.algorithm;
+    let certificate = read.certificate;
+    Ok(KeyInfo {
+        kind: if certificate.is_some() {
+            "certificate"
+        } else {
+            "public_key"
+        }
+        .to_owned(),
+        algorithm: algorithm.name(),
+        bits: algorithm.bits(),
+        fingerprint: read.key.fingerprint(),
+        mcuboot_key_hash: read.key.mcuboot_key_hash(),
+        subject: certificate.as_ref().map(|facts| facts.subject.clone()),
+        issuer: certificate.as_ref().map(|facts| facts.issuer.clone()),
+        not_before: certificate.as_ref().map(|facts| facts.not_before),
+        not_after: certificate.as_ref().map(|facts| facts.not_after),
+        strong: algorithm.strength() == Strength::Strong,
+        weakness: algorithm.weakness(),
+    })
+}
+
+/// One finding of a report: id, outcome, reason.
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct Check {
+    id: String,
+    outcome: &'static str,
+    reason: String,
+}
+
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct FileReport {
+    size: u64,
+    sha256: String,
+    blake3: String,
+    format: &'static str,
+    outcome: &'static str,
+    checks: Vec<Py<Check>>,
+    claims: String,
+    key_id: Option<String>,
+    key_fingerprint: Option<String>,
+}
+
+/// Times outside this (years 1970 to 9999) are mistakes, and NaN would compare as anything.
+fn moment(at: f64) -> PyResult<f64> {
+    if (0.0..253_402_300_800.0).contains(&at) {
+        Ok(at)
+    } else {
+        Err(PyValueError::new_err(format!(
+            "at: expected seconds since 1970 (up to the year 9999), found {at}"
+        )))
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, trust, purpose, at, signature=None, declared_sha256=None, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "portal.verification names them")]
+fn verify_file(
+    py: Python<'_>,
+    path: PathBuf,
+    trust: &Trust,
+    purpose: &str,
+    at: f64,
+    signature: Option<&[u8]>,
+    declared_sha256: Option<&str>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<FileReport> {
+    let request = file::Request {
+        path: &path,
+        trust: &trust.inner,
+        purpose: Purpose::parse(purpose)?,
+        signature,
+        declared_sha256,
+        at: moment(at)?,
+    };
+    let report = detached(py, progress.as_ref(), |progress| file::verify(&request, progress))?;
+    let signer = report.key.and_then(|place| trust.inner.keys.get(place));
+    let checks = report.checks.into_iter().map(|check| {
+        let check = Check {
+            id: check.id,
+            outcome: check.finding.outcome.name(),
+            reason: check.finding.reason,
+        };
+        Py::new(py, check)
+    });
+    Ok(FileReport {
+        size: report.digests.size,
+        sha256: hex(&report.digests.sha256),
+        blake3: hex(&report.digests.blake3),
+        format: report.format.name(),
+        outcome: report.outcome.name(),
+        checks: checks.collect::<PyResult<_>>()?,
+        claims: report.claims,
+        key_id: signer.map(|key| key.id.clone()),
+        key_fingerprint: signer.map(|key| key.fingerprint.clone()),
+    })
+}
+
+/// What became of one line of a batch.
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct EnvelopeVerdict {
+    line: u64,
+    outcome: &'static str,
+    reason: String,
+    subjects: Vec<(String, String)>,
+    key_ids: Vec<String>,
+    predicate_type: String,
+}
+
+impl From<batch::Verdict> for EnvelopeVerdict {
+    fn from(verdict: batch::Verdict) -> Self {
+        EnvelopeVerdict {
+            line: verdict.line,
+            outcome: verdict.finding.outcome.name(),
+            reason: verdict.finding.reason,
+            subjects: verdict
+                .subjects
+                .into_iter()
+                .map(|subject| (subject.name, subject.sha256))
+                .collect(),
+            key_ids: verdict.key_ids,
+            predicate_type: verdict.predicate_type,
+        }
+    }
+}
+
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct BatchReport {
+    total: u64,
+    passed: u64,
+    failed: u64,
+    unreadable: u64,
+    seconds: f64,
+    outcome: &'static str,
+    reason: String,
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, trust, purpose, at, sink=None, progress=None))]
+fn verify_attestations(
+    py: Python<'_>,
+    path: PathBuf,
+    trust: &Trust,
+    purpose: &str,
+    at: f64,
+    sink: Option<Py<PyAny>>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<BatchReport> {
+    let purpose = Purpose::parse(purpose)?;
+    let at = moment(at)?;
+    let mut raised: Option<PyErr> = None;
+    let result = detached(py, progress.as_ref(), |progress| {
+        let mut deliver = |verdicts: Vec<batch::Verdict>| {
+            let Some(sink) = &sink else { return Ok(()) };
+            let told = Python::attach(|py| {
+                let verdicts: Vec<EnvelopeVerdict> = verdicts.into_iter().map(Into::into).collect();
+                sink.call1(py, (verdicts,)).map(|_| ())
+            });
+            told.map_err(|error| {
+                raised = Some(error);
+                Error::Cancelled
+            })
+        };
+        batch::verify(&path, &trust.inner, purpose, at, &mut deliver, progress)
+    });
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    let report = result?;
+    Ok(BatchReport {
+        total: report.total,
+        passed: report.passed,
+        failed: report.failed,
+        unreadable: report.unreadable,
+        seconds: report.seconds,
+        outcome: report.finding.outcome.name(),
+        reason: report.finding.reason,
+    })
+}
+
 /// Panics, on purpose: the tests prove with it that a fault of the verifier is contained.
 #[pyfunction]
 fn fault() {
@@ -179,5 +431,11 @@ fn fault() {
 #[pymodule(gil_used = false)]
 mod _verifier {
     #[pymodule_export]
-    use super::{Digests, Hasher, fault, hash_file};
+    use super::{
+        BatchReport, Check, Digests, EnvelopeVerdict, FileReport, Hasher, KeyInfo, Trust, TrustKey, fault,
+        hash_file, inspect_key, verify_attestations, verify_file,
+    };
+
+    #[pymodule_export]
+    const ED25519_RULE: &str = super::ed25519::RULE;
 }

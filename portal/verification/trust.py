@@ -1,0 +1,152 @@
+"""Which keys count, for what and when: an argument of every verification, and all that decides trust."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+from portal import _verifier
+from portal.verification.faults import contained
+
+Purpose = Literal["firmware", "attestation", "manifest"]
+PURPOSES: tuple[Purpose, ...] = ("firmware", "attestation", "manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """How the owner of a key makes detached signatures, as told at enrolment; None is the default.
+
+    rsa_padding: "pkcs1v15" (default) or "pss"; pss_salt: "digest"; ecdsa_encoding: "der" (default) or
+    "p1363"; hash: "sha256" (default), "sha384" (default for P-384) or "sha512".
+    """
+
+    rsa_padding: str | None = None
+    pss_salt: str | None = None
+    ecdsa_encoding: str | None = None
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustKey:
+    """One approved key: a PEM public key or certificate, what it may sign, and when it counts.
+
+    Times are aware datetimes; from `distrusted_from` on (by the date of the evidence) it no longer counts.
+    """
+
+    id: str
+    pem: str
+    purposes: tuple[Purpose, ...] = PURPOSES
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    distrusted_from: datetime | None = None
+    options: KeyOptions = KeyOptions()
+
+    def as_member(self) -> dict[str, object]:
+        """The key as a member of `keys` in a trust file."""
+        kind = "certificate" if "-----BEGIN CERTIFICATE-----" in self.pem else "public_key"
+        member: dict[str, object] = {"id": self.id, kind: self.pem, "purposes": list(self.purposes)}
+        for name in ("not_before", "not_after", "distrusted_from"):
+            moment: datetime | None = getattr(self, name)
+            if moment is not None:
+                member[name] = _rfc3339(moment)
+        options = {name: value for name, value in asdict(self.options).items() if value is not None}
+        if options:
+            member["options"] = options
+        return member
+
+
+def _rfc3339(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"expected a time with a zone, found {moment.isoformat()}")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """What the verifier read from one entry of a trust file.
+
+    `mcuboot_key_hash` is the hash (hexadecimal) by which MCUboot images name the key.
+    """
+
+    id: str
+    algorithm: str
+    fingerprint: str
+    mcuboot_key_hash: str
+    purposes: tuple[str, ...]
+
+
+class Trust:
+    """The approved keys, read and checked once; immutable."""
+
+    def __init__(self, native: _verifier.Trust) -> None:
+        """Use `parse` or `build`."""
+        self.native = native
+
+    @classmethod
+    @contained
+    def parse(cls, text: str) -> Self:
+        """Read a trust file (JSON, version 1; see docs/formats.md). Raises TrustError."""
+        return cls(_verifier.Trust.parse(text))
+
+    @classmethod
+    def build(cls, keys: Sequence[TrustKey], threshold: int = 1) -> Self:
+        """The trust of these keys; `threshold` different public keys must sign. Raises TrustError.
+
+        No keys at all is allowed: then nothing passes.
+        """
+        members = [key.as_member() for key in keys]
+        return cls.parse(json.dumps({"version": 1, "keys": members, "threshold": threshold}))
+
+    @property
+    def threshold(self) -> int:
+        """How many different public keys must sign."""
+        return self.native.threshold
+
+    @property
+    def keys(self) -> tuple[TrustedKey, ...]:
+        """What was read from each entry, in order."""
+        return tuple(
+            TrustedKey(key.id, key.algorithm, key.fingerprint, key.mcuboot_key_hash, tuple(key.purposes))
+            for key in self.native.keys
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A public key or certificate as it was sent in, before anybody approved it.
+
+    kind: "public_key" or "certificate"; fingerprint: "sha256:" and the SHA-256 of the SubjectPublicKeyInfo;
+    not_before and not_after in seconds since 1970 (certificates only); `weakness` says why it is not strong.
+    """
+
+    kind: str
+    algorithm: str
+    bits: int
+    fingerprint: str
+    mcuboot_key_hash: str
+    subject: str | None
+    issuer: str | None
+    not_before: float | None
+    not_after: float | None
+    strong: bool
+    weakness: str
+
+
+@contained
+def inspect_key(pem: str) -> KeyInfo:
+    """Read one PEM public key or certificate. Raises TrustError, also and explicitly for a private key."""
+    key = _verifier.inspect_key(pem)
+    return KeyInfo(
+        kind=key.kind,
+        algorithm=key.algorithm,
+        bits=key.bits,
+        fingerprint=key.fingerprint,
+        mcuboot_key_hash=key.mcuboot_key_hash,
+        subject=key.subject,
+        issuer=key.issuer,
+        not_before=key.not_before,
+        not_after=key.not_after,
+        strong=key.strong,
+        weakness=key.weakness,
+    )

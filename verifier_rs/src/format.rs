@@ -1,0 +1,94 @@
+//! What kind of file it is, by its own bytes; a name proves nothing.
+
+use crate::error::Result;
+use crate::mcuboot;
+use crate::source::Source;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Empty,
+    Mcuboot,
+    McubootBigEndian,
+    IntelHex,
+    Elf,
+    Uf2,
+    Srec,
+    Dfu,
+    Opaque,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Empty => "empty",
+            Format::Mcuboot | Format::McubootBigEndian => "mcuboot",
+            Format::IntelHex => "intel-hex",
+            Format::Elf => "elf",
+            Format::Uf2 => "uf2",
+            Format::Srec => "srec",
+            Format::Dfu => "dfu",
+            Format::Opaque => "opaque",
+        }
+    }
+}
+
+/// Look at the first 600 and the last 16 bytes.
+pub fn detect(source: &Source) -> Result<Format> {
+    let mut start = [0; 600];
+    let got = source.read_some(&mut start, 0)?;
+    let start = start.get(..got).unwrap_or_default();
+    let mut tail = [0; 16];
+    source.read_some(&mut tail, source.size().saturating_sub(16))?;
+    let dfu_suffix = source.size() > 16 && tail.get(8..12) == Some(b"UFD\x10");
+    Ok(if start.is_empty() {
+        Format::Empty
+    } else if start.starts_with(&mcuboot::MAGIC) {
+        Format::Mcuboot
+    } else if start.starts_with(&mcuboot::MAGIC_BIG_ENDIAN) {
+        Format::McubootBigEndian
+    } else if start.starts_with(b"\x7fELF") {
+        Format::Elf
+    } else if start.starts_with(b"UF2\n\x57\x51\x5d\x9e") {
+        Format::Uf2
+    } else if start.starts_with(b"DfuSe") || dfu_suffix {
+        Format::Dfu
+    } else if first_record(start, b":").is_some_and(|bytes| intel_hex(&bytes)) {
+        Format::IntelHex
+    } else if first_record(start, b"S0").is_some_and(|bytes| srec(&bytes)) {
+        Format::Srec
+    } else {
+        Format::Opaque
+    })
+}
+
+/// The bytes that the first line spells in hexadecimal after its mark.
+fn first_record(start: &[u8], mark: &[u8]) -> Option<Vec<u8>> {
+    let line = start.split(|byte| *byte == b'\n').next()?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let digits = line.strip_prefix(mark)?;
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+}
+
+/// Count, address (2), type, data, checksum: all bytes add up to 0.
+fn intel_hex(record: &[u8]) -> bool {
+    record
+        .split_first()
+        .is_some_and(|(count, rest)| rest.len() == usize::from(*count).saturating_add(4) && sum(record) == 0)
+}
+
+/// Count, address, data, checksum: all bytes add up to 255.
+fn srec(record: &[u8]) -> bool {
+    record
+        .split_first()
+        .is_some_and(|(count, rest)| rest.len() == usize::from(*count) && *count >= 3 && sum(record) == 0xff)
+}

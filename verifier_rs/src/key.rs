@@ -1,0 +1,290 @@
+//! Public keys and certificates in PEM, read strictly: one block, one key, nothing around it.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+};
+use der::asn1::{ObjectIdentifier, UintRef};
+use der::{Decode, Encode, Sequence, SliceReader};
+use sha2::{Digest, Sha256, Sha384};
+use spki::SubjectPublicKeyInfoRef;
+use x509_cert::Certificate;
+
+use crate::ed25519;
+use crate::source::hex;
+
+/// Far more than the longest key or certificate that makes sense.
+const MAX_PEM: usize = 64 * 1024;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// What kind of key it is; the algorithm of a verification follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    Rsa { bits: u32 },
+    EcdsaP256,
+    EcdsaP384,
+    Ed25519,
+}
+
+impl Algorithm {
+    pub fn name(self) -> String {
+        match self {
+            Algorithm::Rsa { bits } => format!("RSA-{bits}"),
+            Algorithm::EcdsaP256 => "ECDSA P-256".to_owned(),
+            Algorithm::EcdsaP384 => "ECDSA P-384".to_owned(),
+            Algorithm::Ed25519 => "Ed25519".to_owned(),
+        }
+    }
+
+    pub fn bits(self) -> u32 {
+        match self {
+            Algorithm::Rsa { bits } => bits,
+            Algorithm::EcdsaP256 | Algorithm::Ed25519 => 256,
+            Algorithm::EcdsaP384 => 384,
+        }
+    }
+
+    pub fn strength(self) -> Strength {
+        match self {
+            Algorithm::Rsa { bits } if bits < 2048 => Strength::Broken,
+            Algorithm::Rsa { bits } if bits < 3072 => Strength::Weak,
+            _ => Strength::Strong,
+        }
+    }
+
+    /// Why the key is not strong; empty where it is.
+    pub fn weakness(self) -> String {
+        match self.strength() {
+            Strength::Strong => String::new(),
+            Strength::Weak => format!(
+                "{} gives about 112 bits of security; new products should sign with RSA-3072, ECDSA P-256 or Ed25519",
+                self.name()
+            ),
+            Strength::Broken => format!(
+                "{} can be broken; nothing signed with it proves anything, at least RSA-2048 is needed",
+                self.name()
+            ),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    Strong,
+    Weak,
+    Broken,
+}
+
+/// A public key, checked when it was read.
+pub struct PublicKey {
+    pub algorithm: Algorithm,
+    /// SubjectPublicKeyInfo, DER.
+    pub spki: Vec<u8>,
+    /// What the verifying library takes: PKCS#1 DER for RSA, the point for EC, 32 bytes for Ed25519.
+    pub raw: Vec<u8>,
+    pub ed25519: Option<ed25519::Key>,
+}
+
+impl PublicKey {
+    /// `sha256:` and the hexadecimal SHA-256 of the SubjectPublicKeyInfo: the name of the key itself.
+    pub fn fingerprint(&self) -> String {
+        format!("sha256:{}", hex(&Sha256::digest(&self.spki)))
+    }
+
+    /// The encoding that MCUboot hashes for its KEYHASH entry: PKCS#1 for RSA, SubjectPublicKeyInfo otherwise.
+    pub fn mcuboot_encoding(&self) -> &[u8] {
+        match self.algorithm {
+            Algorithm::Rsa { .. } => &self.raw,
+            _ => &self.spki,
+        }
+    }
+
+    /// The hash by which images name this key: SHA-384 for P-384, SHA-256 otherwise, as imgtool does by default.
+    pub fn mcuboot_key_hash(&self) -> String {
+        match self.algorithm {
+            Algorithm::EcdsaP384 => hex(&Sha384::digest(self.mcuboot_encoding())),
+            _ => hex(&Sha256::digest(self.mcuboot_encoding())),
+        }
+    }
+
+    fn from_spki(der: &[u8]) -> Result<Self, String> {
+        let spki = SubjectPublicKeyInfoRef::from_der(der)
+            .map_err(|error| format!("not a SubjectPublicKeyInfo in DER ({error})"))?;
+        let raw = spki
+            .subject_public_key
+            .as_bytes()
+            .ok_or("the public key is not a whole number of bytes")?;
+        let parameters = spki.algorithm.parameters;
+        let mut point = None;
+        let algorithm = match spki.algorithm.oid {
+            RSA => {
+                if !parameters.is_some_and(|any| any.is_null()) {
+                    return Err("the RSA key's parameters are not NULL".to_owned());
+                }
+                rsa(raw)?
+            }
+            EC => {
+                let curve = parameters
+                    .and_then(|any| any.decode_as::<ObjectIdentifier>().ok())
+                    .ok_or("the EC key does not name its curve (explicit parameters are not accepted)")?;
+                match curve {
+                    P256 => Algorithm::EcdsaP256,
+                    P384 => Algorithm::EcdsaP384,
+                    other => return Err(format!("curve {other} is not supported; use P-256 or P-384")),
+                }
+            }
+            ED25519 => {
+                if parameters.is_some() {
+                    return Err("the Ed25519 key has parameters, which RFC 8410 forbids".to_owned());
+                }
+                point = Some(ed25519::Key::parse(raw)?);
+                Algorithm::Ed25519
+            }
+            RSA_PSS => {
+                return Err(
+                    "the key is restricted to RSASSA-PSS; enrol it as a plain RSA key with the option \
+                     rsa_padding \"pss\""
+                        .to_owned(),
+                );
+            }
+            other => {
+                return Err(format!(
+                    "keys of type {other} are not supported; use RSA, ECDSA P-256 or P-384, or Ed25519"
+                ));
+            }
+        };
+        // The library checks what it must be able to rely on: the point is on its curve, the modulus is odd.
+        let usable = match algorithm {
+            Algorithm::EcdsaP256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, raw).is_ok(),
+            Algorithm::EcdsaP384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, raw).is_ok(),
+            Algorithm::Rsa { bits } if bits >= 2048 => {
+                ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, raw).is_ok()
+            }
+            Algorithm::Rsa { .. } | Algorithm::Ed25519 => true,
+        };
+        if !usable {
+            return Err(format!("not a valid {} key", algorithm.name()));
+        }
+        Ok(PublicKey {
+            algorithm,
+            spki: der.to_owned(),
+            raw: raw.to_owned(),
+            ed25519: point,
+        })
+    }
+}
+
+/// RSAPublicKey of RFC 8017 A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+fn rsa(der: &[u8]) -> Result<Algorithm, String> {
+    let key = RsaPublicKey::from_der(der).map_err(|error| format!("not an RSA key in DER ({error})"))?;
+    let (Some(first), Some(last)) = (key.modulus.as_bytes().first(), key.modulus.as_bytes().last()) else {
+        return Err("the RSA modulus is empty".to_owned());
+    };
+    if last & 1 == 0 {
+        return Err("the RSA modulus is even".to_owned());
+    }
+    let bytes = u32::try_from(key.modulus.as_bytes().len()).unwrap_or(u32::MAX);
+    let bits = bytes.saturating_mul(8).saturating_sub(first.leading_zeros());
+    if !(1024..=8192).contains(&bits) {
+        return Err(format!("RSA-{bits} is not supported; expected 2048 to 8192 bits"));
+    }
+    let exponent = key.exponent.as_bytes();
+    let odd = exponent.last().is_some_and(|b| b & 1 == 1);
+    // 65,537 is 01 00 01: anything of three bytes is at least 65,536, and odd.
+    if !odd || !(3..=4).contains(&exponent.len()) {
+        return Err(format!(
+            "the RSA exponent 0x{} is not accepted; expected an odd one of 65,537 or more (up to 32 bits)",
+            hex(exponent)
+        ));
+    }
+    Ok(Algorithm::Rsa { bits })
+}
+
+/// Who and when, for a key that came in a certificate.
+#[derive(Clone)]
+pub struct CertificateFacts {
+    pub subject: String,
+    pub issuer: String,
+    /// Seconds since 1970.
+    pub not_before: f64,
+    pub not_after: f64,
+}
+
+/// A key and, where it came in one, its certificate.
+pub struct Enrolled {
+    pub key: PublicKey,
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// Read one PEM block: a public key or a certificate. The message says what was found instead.
+pub fn read_pem(pem: &str) -> Result<Enrolled, String> {
+    if pem.len() > MAX_PEM {
+        return Err(format!(
+            "expected at most {MAX_PEM} bytes of PEM, found {}",
+            pem.len()
+        ));
+    }
+    if pem.contains("PRIVATE KEY-----") {
+        return Err(
+            "this is a private key: it must never be uploaded or shared. Treat it as \
+             disclosed, make a new pair, and give the public key (openssl pkey -in KEY -pubout)"
+                .to_owned(),
+        );
+    }
+    let text = pem.trim();
+    let blocks = text.matches("-----BEGIN ").count();
+    if blocks != 1 {
+        return Err(format!("expected exactly one PEM block, found {blocks}"));
+    }
+    if !text.starts_with("-----BEGIN ") || !text.ends_with("-----") {
+        return Err("expected nothing before or after the PEM block, found other text".to_owned());
+    }
+    let (label, der) = der::pem::decode_vec(text.as_bytes())
+        .map_err(|error| format!("the PEM block cannot be decoded ({error})"))?;
+    match label {
+        "PUBLIC KEY" => Ok(Enrolled {
+            key: PublicKey::from_spki(&der)?,
+            certificate: None,
+        }),
+        "CERTIFICATE" => certificate(&der),
+        "RSA PUBLIC KEY" => Err("a PKCS#1 RSA key: convert it with \
+             'openssl rsa -RSAPublicKey_in -in KEY -pubout'"
+            .to_owned()),
+        other => Err(format!(
+            "expected a PEM block PUBLIC KEY or CERTIFICATE, found {other}"
+        )),
+    }
+}
+
+fn certificate(der: &[u8]) -> Result<Enrolled, String> {
+    let mut reader = SliceReader::new(der).map_err(|error| error.to_string())?;
+    let certificate = Certificate::decode(&mut reader)
+        .and_then(|certificate| der::Reader::finish(reader).map(|()| certificate))
+        .map_err(|error| format!("not an X.509 certificate in DER ({error})"))?;
+    let body = certificate.tbs_certificate();
+    let spki = body
+        .subject_public_key_info()
+        .to_der()
+        .map_err(|error| format!("the certificate's key cannot be read ({error})"))?;
+    let validity = body.validity();
+    Ok(Enrolled {
+        key: PublicKey::from_spki(&spki)?,
+        certificate: Some(CertificateFacts {
+            subject: body.subject().to_string(),
+            issuer: body.issuer().to_string(),
+            not_before: validity.not_before.to_unix_duration().as_secs_f64(),
+            not_after: validity.not_after.to_unix_duration().as_secs_f64(),
+        }),
+    })
+}

@@ -1,0 +1,286 @@
+//! Which keys count, for what, and when: an argument of every verification, and the only thing that decides trust.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::key::{Algorithm, CertificateFacts, Enrolled, PublicKey, read_pem};
+use crate::signature::Method;
+use crate::time;
+
+const MAX_TEXT: usize = 16 * 1024 * 1024;
+const MAX_KEYS: usize = 10_000;
+const MAX_THRESHOLD: u32 = 16;
+
+/// What a key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    Firmware,
+    Attestation,
+    Manifest,
+}
+
+impl Purpose {
+    pub const ALL: [Purpose; 3] = [Purpose::Firmware, Purpose::Attestation, Purpose::Manifest];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Firmware => "firmware",
+            Purpose::Attestation => "attestation",
+            Purpose::Manifest => "manifest",
+        }
+    }
+
+    pub fn parse(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|purpose| purpose.name() == name)
+            .ok_or_else(|| {
+                Error::Argument(format!(
+                    "purpose: expected firmware, attestation or manifest, found {name:?}"
+                ))
+            })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RsaPadding {
+    Pkcs1v15,
+    Pss,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PssSalt {
+    Digest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EcdsaEncoding {
+    Der,
+    P1363,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Hash {
+    pub fn name(self) -> &'static str {
+        match self {
+            Hash::Sha256 => "SHA-256",
+            Hash::Sha384 => "SHA-384",
+            Hash::Sha512 => "SHA-512",
+        }
+    }
+}
+
+/// How the owner of the key makes signatures, as told at enrolment; never guessed from a signature.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    pub rsa_padding: Option<RsaPadding>,
+    pub pss_salt: Option<PssSalt>,
+    pub ecdsa_encoding: Option<EcdsaEncoding>,
+    pub hash: Option<Hash>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    id: String,
+    public_key: Option<String>,
+    certificate: Option<String>,
+    purposes: Option<Vec<Purpose>>,
+    not_before: Option<String>,
+    not_after: Option<String>,
+    distrusted_from: Option<String>,
+    options: Option<Options>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    keys: Vec<KeyEntry>,
+    threshold: Option<u32>,
+}
+
+/// One key that somebody approved.
+pub struct TrustKey {
+    pub id: String,
+    pub key: PublicKey,
+    pub fingerprint: String,
+    pub certificate: Option<CertificateFacts>,
+    pub purposes: Vec<Purpose>,
+    pub method: Method,
+    not_before: Option<f64>,
+    not_after: Option<f64>,
+    distrusted_from: Option<f64>,
+}
+
+impl TrustKey {
+    /// Whether the key counts for `purpose` at `at` (seconds since 1970); if not, why.
+    pub fn approved(&self, purpose: Purpose, at: f64) -> std::result::Result<(), String> {
+        let id = &self.id;
+        let when = time::format(at);
+        if !self.purposes.contains(&purpose) {
+            let purposes: Vec<_> = self.purposes.iter().map(|purpose| purpose.name()).collect();
+            return Err(format!(
+                "key {id:?} is approved for {}, not for {}",
+                purposes.join(", "),
+                purpose.name()
+            ));
+        }
+        if let Some(from) = self.distrusted_from
+            && at >= from
+        {
+            let from = time::format(from);
+            return Err(format!(
+                "key {id:?} is distrusted from {from}; the evidence is dated {when}"
+            ));
+        }
+        if let Some(from) = self.not_before
+            && at < from
+        {
+            let from = time::format(from);
+            return Err(format!(
+                "key {id:?} is approved from {from}; the evidence is dated {when}"
+            ));
+        }
+        if let Some(until) = self.not_after
+            && at > until
+        {
+            let until = time::format(until);
+            return Err(format!(
+                "key {id:?} was approved until {until}; the evidence is dated {when}"
+            ));
+        }
+        if let Some(certificate) = &self.certificate
+            && !(certificate.not_before..=certificate.not_after).contains(&at)
+        {
+            let from = time::format(certificate.not_before);
+            let until = time::format(certificate.not_after);
+            return Err(format!(
+                "the certificate of key {id:?} is valid from {from} to {until}; the evidence is dated {when}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn read(entry: KeyEntry) -> std::result::Result<Self, String> {
+        if entry.id.is_empty() || entry.id.len() > 200 || entry.id.chars().any(char::is_control) {
+            return Err("id: expected 1 to 200 printable characters".to_owned());
+        }
+        let Enrolled { key, certificate } = match (&entry.public_key, &entry.certificate) {
+            (Some(pem), None) => {
+                let read = read_pem(pem).map_err(|why| format!("public_key: {why}"))?;
+                if read.certificate.is_some() {
+                    return Err("public_key: found a certificate; give it as \"certificate\"".to_owned());
+                }
+                read
+            }
+            (None, Some(pem)) => {
+                let read = read_pem(pem).map_err(|why| format!("certificate: {why}"))?;
+                if read.certificate.is_none() {
+                    return Err("certificate: found a public key; give it as \"public_key\"".to_owned());
+                }
+                read
+            }
+            (Some(_), Some(_)) => {
+                return Err("expected public_key or certificate, found both".to_owned());
+            }
+            (None, None) => return Err("expected public_key or certificate, found neither".to_owned()),
+        };
+        let purposes = entry.purposes.unwrap_or_else(|| Purpose::ALL.to_vec());
+        if purposes.is_empty() {
+            return Err("purposes: expected at least one, found none; leave it out for all".to_owned());
+        }
+        let moment = |name: &str, text: Option<String>| match text {
+            None => Ok(None),
+            Some(text) => time::parse(&text).map(Some).ok_or_else(|| {
+                format!("{name}: expected RFC 3339 such as 2026-01-31T12:00:00Z, found {text:?}")
+            }),
+        };
+        let not_before = moment("not_before", entry.not_before)?;
+        let not_after = moment("not_after", entry.not_after)?;
+        if let (Some(from), Some(until)) = (not_before, not_after)
+            && until < from
+        {
+            return Err("not_after lies before not_before".to_owned());
+        }
+        let options = entry.options.unwrap_or_default();
+        Ok(TrustKey {
+            fingerprint: key.fingerprint(),
+            method: Method::of(&key, &options).map_err(|why| format!("options: {why}"))?,
+            id: entry.id,
+            key,
+            certificate,
+            purposes,
+            not_before,
+            not_after,
+            distrusted_from: moment("distrusted_from", entry.distrusted_from)?,
+        })
+    }
+}
+
+/// The approved keys and how many different ones must sign.
+pub struct Trust {
+    pub keys: Vec<TrustKey>,
+    pub threshold: u32,
+}
+
+impl Trust {
+    /// Read a trust file, version 1. Unknown members, double members and double ids are refused by name.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = |why: String| Error::Trust(format!("trust file: {why}"));
+        if text.len() > MAX_TEXT {
+            return Err(refuse(format!(
+                "expected at most {MAX_TEXT} bytes, found {}",
+                text.len()
+            )));
+        }
+        let document: Document = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if document.version != 1 {
+            return Err(refuse(format!("version: expected 1, found {}", document.version)));
+        }
+        let threshold = document.threshold.unwrap_or(1);
+        if !(1..=MAX_THRESHOLD).contains(&threshold) {
+            return Err(refuse(format!(
+                "threshold: expected 1 to {MAX_THRESHOLD}, found {threshold}"
+            )));
+        }
+        if document.keys.len() > MAX_KEYS {
+            return Err(refuse(format!(
+                "keys: expected at most {MAX_KEYS}, found {}",
+                document.keys.len()
+            )));
+        }
+        let mut ids = HashSet::new();
+        let mut keys = Vec::new();
+        for (place, entry) in document.keys.into_iter().enumerate() {
+            let name = format!("keys[{place}] ({:?})", entry.id);
+            if !ids.insert(entry.id.clone()) {
+                return Err(refuse(format!(
+                    "{name}: this id was given before; ids must differ"
+                )));
+            }
+            keys.push(TrustKey::read(entry).map_err(|why| refuse(format!("{name}: {why}")))?);
+        }
+        Ok(Trust { keys, threshold })
+    }
+}
+
+/// The name of a key in a reason: id and algorithm.
+pub fn describe(key: &TrustKey) -> String {
+    let algorithm: Algorithm = key.key.algorithm;
+    format!("{:?} ({})", key.id, algorithm.name())
+}
