@@ -73,10 +73,11 @@ class Case(SupplierOwned, Base):
         CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed"),
         CheckConstraint("(claimed_by IS NULL) = (claimed_at IS NULL)", name="claimed"),
         CheckConstraint("state <> 'open' OR claimed_by IS NULL", name="open"),
-        Index("ix_cases_queue", "state", "due_on", "id"),
-        Index("ix_cases_due", "due_on", "id"),
-        Index("ix_cases_opened", "opened_at", "id"),
-        Index("ix_cases_rating", "rating", "due_on", "id"),
+        # The queue's orders; and what its counts are read from.
+        Index("ix_cases_due", "due_on", "number"),
+        Index("ix_cases_opened", "opened_at", "number"),
+        Index("ix_cases_rating", "rating", "due_on", "number"),
+        Index("ix_cases_counts", "state", "claimed_by", "due_on", "number"),
     )
     id: Mapped[Id]
     number: Mapped[int] = mapped_column(unique=True)
