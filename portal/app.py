@@ -1,26 +1,17 @@
 """create_app: wiring only."""
 
-from pathlib import Path
-
 from flask import Flask
 
 from portal import api, web
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import Clock, SystemClock
 from portal.db import prepare_engine
+from portal.files import PACKAGE, data_folder
 from portal.http import gate
 from portal.http.context import Parts, db
 from portal.jobs.queue import DurableQueue
 from portal.settings import Settings, secret_key
 from portal.submissions.ports import JobQueue
-
-HERE = Path(__file__).resolve().parent
-
-
-def data_folder(name: str) -> Path:
-    """`templates` or `migrations`: beside the package in a checkout, inside it (`_data/`) in a wheel."""
-    packed = HERE / "_data" / name
-    return packed if packed.is_dir() else HERE.parent / name
 
 
 def create_app(
@@ -30,7 +21,9 @@ def create_app(
     jobs: JobQueue | None = None,
 ) -> Flask:
     """The WSGI application of one portal. Raises SettingsError when a setting does not fit."""
-    app = Flask("portal", template_folder=str(data_folder("templates")), static_folder=str(HERE / "static"))
+    app = Flask(
+        "portal", template_folder=str(data_folder("templates")), static_folder=str(PACKAGE / "static")
+    )
     app.config.update(
         SECRET_KEY=secret_key(settings),
         SQLALCHEMY_ENGINES={"default": settings.database},

@@ -6,8 +6,8 @@ from alembic.config import Config
 from dbos import run_dbos_database_migrations
 from sqlalchemy import Engine
 
-from portal.app import data_folder
 from portal.db import open_engine
+from portal.files import data_folder
 from portal.settings import Settings, load_settings
 
 
