@@ -12,7 +12,7 @@ from flask import Flask, abort
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from portal import errors
+from portal import errors, formats
 from portal.accounts.models import RoleName, User
 from portal.app import create_app
 from portal.http.access import ACCESS, PUBLIC
@@ -60,7 +60,7 @@ def test_values_are_written_as_promised(name: str, value: object, text: str) -> 
 
 def test_a_moment_is_shown_in_utc_whatever_its_zone() -> None:
     elsewhere = datetime.fromisoformat("2026-03-02T01:05:00+02:00")
-    assert filters.moment(elsewhere) == filters.moment(datetime(2026, 3, 1, 23, 5, tzinfo=UTC))
+    assert formats.moment(elsewhere) == formats.moment(datetime(2026, 3, 1, 23, 5, tzinfo=UTC))
 
 
 # --- Icons ----------------------------------------------------------------------------------------
