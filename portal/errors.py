@@ -61,6 +61,12 @@ class Conflict(LotgateError):
     code = "conflict"
 
 
+class Locked(Conflict):
+    """Another request is working on it at this moment; trying again soon will do."""
+
+    code = "locked"
+
+
 class Gone(LotgateError):
     """It was here and has expired or been ended."""
 

@@ -533,6 +533,7 @@ def upgrade() -> None:
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("filename", sa.String(length=255), nullable=False),
         sa.Column("declared_sha256", sa.String(length=64), nullable=True),
+        sa.Column("tus_metadata", sa.String(length=4096), nullable=False),
         sa.Column("hash_state", sa.LargeBinary(), nullable=True),
         sa.Column(
             "state",

@@ -3,20 +3,15 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from portal.errors import NotFound, StorageFailed
 from portal.evidence.ports import BlobStat
+from portal.evidence.spool import make_folder, sync_folder
 
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable (fsync of the directory)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_HEX = frozenset("0123456789abcdef")
 
 
 class LocalBlobStore:
@@ -26,14 +21,14 @@ class LocalBlobStore:
         self.root = root
 
     def _path(self, sha256: str) -> Path:
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        if len(sha256) != 64 or not _HEX.issuperset(sha256):
             raise NotFound(f"no blob has the name {sha256[:80]!r}")
         return self.root / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
     def put(self, source: Path, sha256: str) -> None:
         target = self._path(sha256)
         try:
-            self._make_folder(target.parent)
+            make_folder(target.parent)
             descriptor = os.open(source, os.O_RDONLY)
             try:
                 os.fchmod(descriptor, 0o440)
@@ -45,18 +40,12 @@ class LocalBlobStore:
             except FileExistsError:
                 if target.stat().st_size != source.stat().st_size:
                     raise StorageFailed(f"blob {sha256} is damaged in the store: its size differs") from None
-            sync_folder(target.parent)
+                os.utime(target)  # counts as put now: the sweeper of orphans leaves it for another day
+            # All the way up: a folder made by another request a moment ago may not be durable yet.
+            for folder in target.parents[:4]:
+                sync_folder(folder)
         except OSError as error:
             raise StorageFailed(f"blob {sha256} could not be stored: {error.strerror}") from error
-
-    def _make_folder(self, folder: Path) -> None:
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for new in reversed(missing):
-            new.mkdir(exist_ok=True)
-            sync_folder(new.parent)
 
     def open(self, sha256: str) -> BinaryIO:
         try:
@@ -73,7 +62,7 @@ class LocalBlobStore:
 
     def stat(self, sha256: str) -> BlobStat | None:
         try:
-            return BlobStat(sha256, self._path(sha256).stat().st_size)
+            return _stat(self._path(sha256))
         except FileNotFoundError:
             return None
 
@@ -86,4 +75,10 @@ class LocalBlobStore:
     def list(self) -> Iterator[BlobStat]:
         top = self.root / "sha256"
         for path in sorted(top.glob("??/??/*")) if top.is_dir() else ():
-            yield BlobStat(path.name, path.stat().st_size)
+            yield _stat(path)
+
+
+def _stat(path: Path) -> BlobStat:
+    status = path.stat()
+    # ctime: set by the link, by chmod and by utime, and by nobody who only reads.
+    return BlobStat(path.name, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))

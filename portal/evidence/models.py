@@ -45,6 +45,7 @@ class Upload(SupplierOwned, Base):
     offset: Mapped[int] = mapped_column(BigInteger, default=0)
     filename: Mapped[str] = mapped_column(String(255))
     declared_sha256: Mapped[str | None] = mapped_column(String(64))
+    tus_metadata: Mapped[str] = mapped_column(String(4096), default="")  # as given; HEAD must repeat it
     hash_state: Mapped[bytes | None] = mapped_column(LargeBinary)
     state: Mapped[UploadState] = mapped_column(enum_column(UploadState), default=UploadState.OPEN)
     refusal: Mapped[str] = mapped_column(String(500), default="")

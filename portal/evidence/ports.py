@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -10,15 +11,16 @@ from typing import BinaryIO, Protocol
 @dataclass(frozen=True, slots=True)
 class BlobStat:
     sha256: str
-    size: int
+    size: int  # bytes
+    stored_at: datetime  # when it was last put: an orphan is only one when this is long ago
 
 
 class BlobStore(Protocol):
     """Immutable blobs by SHA-256 (hex).
 
-    When `put` returns, the bytes are durable under their digest; a blob that is already there is kept as it is
-    (after a comparison of sizes). Nothing is ever overwritten. Failures raise StorageFailed; a missing blob
-    raises NotFound.
+    When `put` returns, the bytes are durable under their digest; a blob that is already there is kept as it
+    is (after a comparison of sizes) and counts as put now. Nothing is ever overwritten. Failures raise
+    StorageFailed; a missing blob raises NotFound.
     """
 
     def put(self, source: Path, sha256: str) -> None:

@@ -10,6 +10,7 @@ from portal.accounts.permissions import Permission as P
 
 PUBLIC: Final = "public"  # anyone, signed in or not
 SIGNED_IN: Final = "signed in"  # any account
+CLOSED: Final = "closed"  # a library's route that we do not use: answers 404
 Rule = P | str | tuple[P, ...]  # a tuple: any one of these
 
 ACCESS: Final[dict[str, dict[str, Rule]]] = {
@@ -19,9 +20,45 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "health": {"GET": PUBLIC},
     "home.index": {"GET": PUBLIC},  # sends each to their own home
     # --- account pages (portal/web/account.py and flask_security)
+    "account.accept": {"GET": PUBLIC, "POST": PUBLIC},
+    "account.create_token": {"POST": P.SUPPLIER_TOKEN_MANAGE},
+    "account.invite": {"POST": P.SUPPLIER_TEAM_MANAGE},
+    "account.profile": {"GET": SIGNED_IN},
+    "account.resend_invitation": {"POST": P.SUPPLIER_TEAM_MANAGE},
+    "account.revoke_invitation": {"POST": P.SUPPLIER_TEAM_MANAGE},
+    "account.revoke_token": {"POST": P.SUPPLIER_TOKEN_MANAGE},
+    "account.team": {"GET": P.SUPPLIER_TEAM_MANAGE},
+    "account.tokens": {"GET": P.SUPPLIER_TOKEN_MANAGE},
+    "account.update_member": {"POST": P.SUPPLIER_TEAM_MANAGE},
+    "security.change_password": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "security.forgot_password": {"GET": PUBLIC, "POST": PUBLIC},
+    "security.login": {"GET": PUBLIC, "POST": PUBLIC},
+    "security.logout": {"POST": PUBLIC},
+    "security.mf_recovery": {"GET": PUBLIC, "POST": PUBLIC},  # after the password, before the code
+    "security.mf_recovery_codes": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "security.reset_password": {"GET": PUBLIC, "POST": PUBLIC},
+    "security.tf_select": {"GET": CLOSED, "POST": CLOSED},
+    "security.two_factor_rescue": {"GET": CLOSED, "POST": CLOSED},
+    "security.two_factor_setup": {"GET": PUBLIC, "POST": PUBLIC},  # buyers set up before they are signed in
+    "security.two_factor_setup_validate": {"POST": SIGNED_IN},
+    "security.two_factor_token_validation": {"GET": PUBLIC, "POST": PUBLIC},  # after the password
+    "security.verify": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     # --- uploads (portal/web/files.py)
+    "files.append": {"PATCH": P.SUPPLIER_UPLOAD_WRITE},
+    "files.create": {"POST": P.SUPPLIER_UPLOAD_WRITE},
+    "files.end": {"DELETE": P.SUPPLIER_UPLOAD_WRITE},
+    "files.options": {"OPTIONS": PUBLIC},
+    "files.state": {"GET": P.SUPPLIER_UPLOAD_WRITE},
     # --- supplier pages (portal/web/supplier/)
     # --- reviewer pages (portal/web/review/)
     # --- administration (portal/web/admin.py)
+    "admin.create_supplier": {"POST": P.ADMIN_SUPPLIER_CREATE},
+    "admin.invite": {"POST": P.ADMIN_USER_MANAGE},
+    "admin.resend_invitation": {"POST": P.ADMIN_USER_MANAGE},
+    "admin.revoke_invitation": {"POST": P.ADMIN_USER_MANAGE},
+    "admin.suppliers": {"GET": P.ADMIN_SUPPLIER_CREATE},
+    "admin.update_user": {"POST": P.ADMIN_USER_MANAGE},
+    "admin.user": {"GET": P.ADMIN_USER_MANAGE},
+    "admin.users": {"GET": P.ADMIN_USER_MANAGE},
     # --- API (portal/api/)
 }

@@ -8,6 +8,7 @@ STATUS: Final[dict[type[errors.LotgateError], int]] = {
     errors.NotFound: 404,
     errors.NotAllowed: 403,
     errors.Conflict: 409,
+    errors.Locked: 423,
     errors.Gone: 410,
     errors.TooLarge: 413,
     errors.TooMany: 429,
