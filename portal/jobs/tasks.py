@@ -18,11 +18,9 @@ from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
-from portal.review import service as review
-from portal.review.models import CaseCause
 from portal.settings import Settings
 from portal.submissions import service as submissions
-from portal.submissions.models import Submission, SubmissionKind
+from portal.submissions.models import Submission
 from portal.submissions.ports import JobQueue
 
 PROGRESS_SECONDS = 0.5
@@ -69,23 +67,16 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
         findings = submissions.examine(session, bench.store, submission_id, progress)
     with writing(bench) as session:
         submissions.record(session, bench.clock, findings)
-        submission = session.get_one(Submission, submission_id)
-        if submission.kind is SubmissionKind.FIRMWARE:
-            reassessment.firmware_arrived(session, bench.clock, bench.jobs, submission)
-        review.assess(
-            session,
-            bench.clock,
-            submission.product_id,
-            cause=f"{submission.kind}: {submission.title}"[:200],
-            case_cause=CaseCause.SUBMISSION,
-        )
+        reassessment.verified(session, bench.clock, submission_id, claim_days=bench.settings.claim_days)
     log.info("verified", submission=submission_id)
 
 
 def reassess(bench: Bench, notice_id: str) -> None:
     """Find what one change touches, verify and assess it again, open cases for what changed."""
     with writing(bench) as session:
-        reassessment.handle(session, bench.clock, bench.store, notice_id)
+        reassessment.handle(
+            session, bench.clock, bench.store, notice_id, claim_days=bench.settings.claim_days
+        )
     log.info("reassessed", notice=notice_id)
 
 
@@ -103,7 +94,8 @@ def deliver_mail(bench: Bench) -> None:
 def daily(bench: Bench) -> None:
     """What falls due by date: re-assessments, expired uploads, orphans in the store."""
     with writing(bench) as session:
-        reassessment.fall_due(session, bench.clock, bench.jobs, bench.settings.reassess_days)
+        settings = bench.settings
+        reassessment.fall_due(session, bench.clock, settings.reassess_days, claim_days=settings.claim_days)
         evidence.sweep(session, bench.clock, bench.store, bench.settings.store / "spool")
 
 
@@ -125,14 +117,7 @@ def give_up(bench: Bench, job: str, arguments: tuple[str, ...], why: str) -> Non
             return
     with writing(bench) as session:
         if submissions.mark_failed(session, bench.clock, arguments[0], why):
-            product_id = session.get_one(Submission, arguments[0]).product_id
-            review.assess(
-                session,
-                bench.clock,
-                product_id,
-                cause="a submission could not be verified",
-                case_cause=CaseCause.FAILURE,
-            )
+            reassessment.verified(session, bench.clock, arguments[0], claim_days=bench.settings.claim_days)
 
 
 def _progress(bench: Bench, submission_id: str) -> Callable[[int, int, str], None]:
