@@ -1,0 +1,225 @@
+"""Verbs of signing keys: registered by the supplier, approved and distrusted by the buyer's reviewers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.accounts.actors import Actor
+from portal.accounts.permissions import Permission
+from portal.clock import Clock, rfc3339
+from portal.errors import Conflict, InvalidInput, NotAllowed, Problem, TrustError
+from portal.ledger import service as ledger
+from portal.suppliers.models import KeyPurpose, KeyState, SigningKey
+from portal.suppliers.rules import demand, own_supplier, owned, text_problem
+from portal.verification import KeyInfo, KeyOptions, Trust, TrustKey, inspect_key
+
+PEM_MAX: Final = 64 * 1024  # characters
+TYPED: Final = 8  # characters of the fingerprint that a reviewer types
+LABEL_MAX, NOTE_MAX = 100, 500
+
+
+def register_key(
+    session: Session,
+    actor: Actor,
+    clock: Clock,
+    *,
+    pem: str,
+    label: str,
+    purposes: Sequence[str],
+    options: Mapping[str, Any] | None = None,
+) -> SigningKey:
+    """Enrol a public key or certificate for approval. `options`: see portal.verification.KeyOptions.
+
+    Raises InvalidInput (also, and loudly, for a private key), Conflict when the key is registered already.
+    """
+    actor.must(Permission.SUPPLIER_KEY_REGISTER)
+    owner = own_supplier(actor)
+    if actor.user_id is None:
+        raise NotAllowed("a key is registered by a person")
+    kept = {name: value for name, value in (options or {}).items() if value}
+    demand(
+        "The key was not registered.",
+        (
+            text_problem("label", label, LABEL_MAX),
+            _purpose_problem(purposes),
+            Problem("pem", f"at most {PEM_MAX} characters", str(len(pem))) if len(pem) > PEM_MAX else None,
+        ),
+    )
+    info = _inspect(pem, kept)
+    same = select(SigningKey).where(
+        SigningKey.supplier_id == owner, SigningKey.fingerprint == info.fingerprint
+    )
+    if known := session.scalars(same).first():
+        raise Conflict(
+            f"This key is registered already, as “{known.label}” ({known.state}). One entry serves for all "
+            "purposes: a new key needs a new pair."
+        )
+    key = SigningKey(
+        supplier_id=owner,
+        label=label.strip(),
+        purposes=[purpose.value for purpose in KeyPurpose if purpose in purposes],
+        pem=pem.strip() + "\n",
+        kind=info.kind,
+        algorithm=info.algorithm,
+        fingerprint=info.fingerprint,
+        options=kept,
+        not_before=_moment(info.not_before),
+        not_after=_moment(info.not_after),
+        state=KeyState.PENDING,
+        registered_by=actor.user_id,
+        registered_at=clock.now(),
+    )
+    session.add(key)
+    session.flush()
+    _enter(session, clock, "key.registered", key, {"purposes": key.purposes})
+    return key
+
+
+def decide_key(
+    session: Session,
+    actor: Actor,
+    clock: Clock,
+    key_id: str,
+    *,
+    approve: bool,
+    fingerprint_typed: str = "",
+    note: str,
+) -> SigningKey:
+    """Approve a pending key, by typing the last 8 characters of the fingerprint as heard or read by another
+    channel, or reject it. `note`: how it was confirmed, or why it was not.
+
+    Raises NotFound, Conflict when it is decided already, InvalidInput.
+    """
+    actor.must(Permission.REVIEW_KEY_DECIDE)
+    if actor.user_id is None:
+        raise NotAllowed("a key is approved by a person")
+    key = owned(session, actor, SigningKey, key_id, "key", lock=True)
+    if key.state is not KeyState.PENDING:
+        raise Conflict(f"This key is {key.state} already.")
+    typed = fingerprint_typed.strip().replace(" ", "").replace(":", "").lower()
+    wrong = approve and typed != key.fingerprint[-TYPED:].lower()
+    demand(
+        "The key was not decided on.",
+        (
+            text_problem("note", note, NOTE_MAX),
+            Problem(
+                "fingerprint_typed",
+                f"the last {TYPED} characters of the fingerprint",
+                repr(fingerprint_typed[:80]) if typed else "nothing",
+                "Ask the supplier by another channel, such as a telephone number that you know.",
+            )
+            if wrong
+            else None,
+        ),
+    )
+    key.state = KeyState.APPROVED if approve else KeyState.REJECTED
+    key.decided_by, key.decided_at, key.decision_note = actor.user_id, clock.now(), note.strip()
+    session.flush()
+    _enter(session, clock, f"key.{key.state}", key, {"by": actor.user_id, "purposes": key.purposes})
+    return key
+
+
+def distrust_key(
+    session: Session, actor: Actor, clock: Clock, key_id: str, *, since: datetime, reason: str
+) -> SigningKey:
+    """From `since` on, evidence signed with the key no longer counts (by the date of the evidence).
+
+    It can be moved to an earlier time later, never to a later one. The caller files the change in the same
+    transaction (portal.reassessment.service.key_distrusted). Raises NotFound, Conflict, InvalidInput.
+    """
+    actor.must(Permission.REVIEW_KEY_DECIDE)
+    if actor.user_id is None:
+        raise NotAllowed("a key is distrusted by a person")
+    key = owned(session, actor, SigningKey, key_id, "key", lock=True)
+    if key.state is not KeyState.APPROVED:
+        raise Conflict(f"This key is {key.state}: only an approved one can be distrusted.")
+    if key.distrusted_from is not None and since >= key.distrusted_from:
+        raise Conflict(f"This key is distrusted already, from {rfc3339(key.distrusted_from)}.")
+    late = since > clock.now()
+    demand(
+        "The key is trusted as before.",
+        (
+            text_problem("reason", reason, NOTE_MAX),
+            Problem("since", "a time that has come", rfc3339(since)) if late else None,
+        ),
+    )
+    key.distrusted_from, key.distrusted_by = since, actor.user_id
+    key.distrusted_at, key.distrust_reason = clock.now(), reason.strip()
+    session.flush()
+    _enter(session, clock, "key.distrusted", key, {"by": actor.user_id, "since": rfc3339(since)})
+    return key
+
+
+def trust_for(session: Session, supplier_id: str) -> Trust:
+    """The keys that were approved for a supplier, with their purposes, validity and distrust dates."""
+    approved = session.scalars(
+        select(SigningKey)
+        .where(SigningKey.supplier_id == supplier_id, SigningKey.state == KeyState.APPROVED)
+        .order_by(SigningKey.registered_at, SigningKey.id)
+    )
+    return Trust.build([trust_key(key) for key in approved])
+
+
+def trust_key(key: SigningKey) -> TrustKey:
+    """A key as the verifier takes it, whatever its state: the caller decides which ones count."""
+    return TrustKey(
+        id=key_name(key),
+        pem=key.pem,
+        purposes=tuple(KeyPurpose(purpose).value for purpose in key.purposes),
+        not_before=key.not_before,
+        not_after=key.not_after,
+        distrusted_from=key.distrusted_from,
+        options=KeyOptions(**key.options),
+    )
+
+
+def key_name(key: SigningKey) -> str:
+    """How reasons name a key: its label and the end of its fingerprint, unique within a supplier."""
+    return f"{key.label} …{key.fingerprint[-TYPED:]}"
+
+
+def _inspect(pem: str, options: Mapping[str, Any]) -> KeyInfo:
+    try:
+        info = inspect_key(pem)
+    except TrustError as error:
+        raise InvalidInput(
+            "The key was not registered.",
+            (
+                Problem(
+                    "pem",
+                    "one public key or X.509 certificate in PEM",
+                    error.message,
+                    "Send the public half only; a private key never leaves your signing system.",
+                ),
+            ),
+        ) from None
+    try:
+        Trust.build([TrustKey(id="new", pem=pem, options=KeyOptions(**options))])
+    except (TrustError, TypeError) as error:
+        why = error.message if isinstance(error, TrustError) else "an unknown option"
+        raise InvalidInput(
+            "The key was not registered.",
+            (Problem("options", f"options that fit a key {info.algorithm}", why),),
+        ) from None
+    return info
+
+
+def _purpose_problem(purposes: Sequence[str]) -> Problem | None:
+    known = [purpose.value for purpose in KeyPurpose]
+    unknown = [purpose for purpose in purposes if purpose not in known]
+    if purposes and not unknown:
+        return None
+    found = ", ".join(repr(purpose[:40]) for purpose in unknown) or "none"
+    return Problem("purposes", "at least one of " + ", ".join(known), found)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _enter(session: Session, clock: Clock, kind: str, key: SigningKey, body: dict[str, Any]) -> None:
+    facts = {"fingerprint": key.fingerprint, "algorithm": key.algorithm}
+    ledger.append(session, clock, kind, key.id, facts | body, supplier_id=key.supplier_id)
