@@ -20,7 +20,7 @@ use crate::trust::{Purpose, Trust};
 /// Lines per call of the sink.
 const CHUNK: usize = 4096;
 /// Lines whose Ed25519 signatures are checked together.
-const GROUP: usize = 256;
+const GROUP: usize = 1024;
 /// How many keys are tried for one envelope whose keyids tell nothing.
 const MAX_TRIES: usize = 1024;
 /// How many keyids are remembered; beyond, envelopes are only slower.
