@@ -1,6 +1,7 @@
 """What jobs do. Each is idempotent: a worker may die in the middle and another begins it again.
 
-A task reads and verifies without holding SQLite's write lock, then writes everything in one short transaction.
+A task reads and verifies without holding SQLite's write lock, then writes everything in one short
+transaction.
 """
 
 import time
@@ -73,9 +74,16 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
 
 def reassess(bench: Bench, notice_id: str) -> None:
     """Find what one change touches, verify and assess it again, open cases for what changed."""
+    with reading(bench) as session:
+        examined = reassessment.examine(session, bench.store, notice_id)
     with writing(bench) as session:
         reassessment.handle(
-            session, bench.clock, bench.store, notice_id, claim_days=bench.settings.claim_days
+            session,
+            bench.clock,
+            bench.store,
+            notice_id,
+            examined=examined,
+            claim_days=bench.settings.claim_days,
         )
     log.info("reassessed", notice=notice_id)
 

@@ -80,7 +80,8 @@ def file_notice(
 def key_distrusted(
     session: Session, actor: Actor, clock: Clock, jobs: JobQueue, key: SigningKey
 ) -> ChangeNotice:
-    """The machine's notice that a key is no longer trusted; goes in one transaction with the distrust itself."""
+    """The machine's notice that a key is no longer trusted; goes in one transaction with the distrust
+    itself."""
     actor.must(Permission.REVIEW_KEY_DECIDE)
     since = key.distrusted_from
     if since is None:

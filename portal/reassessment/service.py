@@ -19,17 +19,19 @@ from portal.policy.result import Difference, difference
 from portal.reassessment.filing import TOLD_KINDS, file_notice, key_distrusted, notice_from_machine
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource, Reassessment
 from portal.reassessment.monitors import due
-from portal.reassessment.touched import products_touched, verify_again
+from portal.reassessment.touched import examine, keep_findings, products_touched
 from portal.review.assessing import CLAIM_DAYS, newest_assessment, open_case, result_of
 from portal.review.facts import last_settled, subject
 from portal.review.models import Assessment, CaseCause
 from portal.review.service import assess
+from portal.submissions.findings import Findings
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
-from portal.suppliers.models import Product, SigningKey
+from portal.suppliers.models import Product
 
 __all__ = [
     "TOLD_KINDS",
     "difference_of",
+    "examine",
     "fall_due",
     "file_notice",
     "firmware_arrived",
@@ -85,23 +87,31 @@ def firmware_arrived(
 
 
 def handle(
-    session: Session, clock: Clock, store: BlobStore, notice_id: str, *, claim_days: int = CLAIM_DAYS
+    session: Session,
+    clock: Clock,
+    store: BlobStore,
+    notice_id: str,
+    *,
+    examined: Sequence[Findings] | None = None,
+    claim_days: int = CLAIM_DAYS,
 ) -> list[Reassessment]:
     """Find the products that a change touches, verify again what it takes the trust from, assess them again,
-    keep the differences, open cases where people must look. Done once: a second call returns what the first
-    one made."""
+    keep the differences, open cases where people must look.
+
+    `examined`: what `examine` found for this notice in an earlier, only reading transaction; else it is done
+    here. Done once: a second call returns what the first one made. Raises NotFound.
+    """
     notice = session.get(ChangeNotice, notice_id, with_for_update=True)
     if notice is None:
         raise NotFound("there is no such change notice")
     if notice.handled_at is not None:
         return reassessments(session, notice.id)
-    if notice.signing_key_id is not None:
-        verify_again(session, clock, store, session.get_one(SigningKey, notice.signing_key_id))
+    if examined is None:
+        examined = examine(session, store, notice_id)
+    touched = products_touched(session, notice)
+    keep_findings(session, clock, store, examined)
     cause = CaseCause.DUE if notice.kind is ChangeKind.DUE else CaseCause.CHANGE
-    done = [
-        _reassess(session, clock, notice, product, claim_days, cause)
-        for product in products_touched(session, notice)
-    ]
+    done = [_reassess(session, clock, notice, product, claim_days, cause) for product in touched]
     notice.handled_at = clock.now()
     session.flush()
     return done

@@ -9,6 +9,8 @@ from portal.clock import Clock
 from portal.evidence.ports import BlobStore
 from portal.reassessment.models import ChangeNotice
 from portal.review.models import Assessment
+from portal.submissions import service as submissions
+from portal.submissions.findings import Findings
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
 from portal.submissions.models import (
@@ -19,7 +21,6 @@ from portal.submissions.models import (
     SubmissionKind,
     SubmissionState,
 )
-from portal.submissions.service import verify
 from portal.suppliers.models import KeyPurpose, Product, SigningKey
 from portal.verification import Outcome
 
@@ -65,29 +66,45 @@ def submissions_resting_on(session: Session, key: SigningKey) -> Sequence[Submis
     ).all()
 
 
-def verify_again(session: Session, clock: Clock, store: BlobStore, key: SigningKey) -> None:
-    """Verify everything that rests on the key with the trust of now. Firmware that lost its proof is withdrawn, and
-    the lots of its product, whose units may run it, are verified after it."""
+def examine(session: Session, store: BlobStore, notice_id: str) -> tuple[Findings, ...]:
+    """Verify again, with the trust of now, what rests on the key of a change notice. Only reads: hashing
+    large files takes its time, and must not hold up writers."""
+    notice = session.get(ChangeNotice, notice_id)
+    if notice is None or notice.signing_key_id is None or notice.handled_at is not None:
+        return ()
+    key = session.get_one(SigningKey, notice.signing_key_id)
+    return tuple(
+        submissions.examine(session, store, submission.id, _silent)
+        for submission in submissions_resting_on(session, key)
+    )
+
+
+def keep_findings(session: Session, clock: Clock, store: BlobStore, examined: Sequence[Findings]) -> None:
+    """Record what `examine` found. Firmware that lost a proof is withdrawn; then the lots of its product,
+    whose units may run it, are verified again too."""
     bereft: set[str] = set()
-    for submission in submissions_resting_on(session, key):
+    for findings in examined:
+        submission = session.get_one(Submission, findings.submission_id)
         before = _passing(session, submission)
-        verify(session, clock, store, submission.id, _silent)
-        if before - _passing(session, submission):
-            release = session.scalars(
-                select(FirmwareRelease).where(FirmwareRelease.submission_id == submission.id)
-            ).first()
-            if release is not None:
-                bereft.add(submission.product_id)
-                if release.accepted_at is not None and release.withdrawn_at is None:
-                    release.withdrawn_at = clock.now()
+        submissions.record(session, clock, findings)
+        session.flush()
+        release = session.scalars(
+            select(FirmwareRelease).where(FirmwareRelease.submission_id == submission.id)
+        ).first()
+        if release is not None and before - _passing(session, submission):
+            bereft.add(submission.product_id)
+            if release.accepted_at is not None and release.withdrawn_at is None:
+                release.withdrawn_at = clock.now()
     session.flush()
-    for lot_submission in session.scalars(
-        select(Submission)
+    lots = session.scalars(
+        select(Submission.id)
         .join(Lot, Lot.submission_id == Submission.id)
         .where(Submission.product_id.in_(bereft), Submission.state.in_(_COUNTS), Lot.live)
         .order_by(Submission.submitted_at, Submission.id)
-    ).all():
-        verify(session, clock, store, lot_submission.id, _silent)
+    ).all()
+    for submission_id in lots:
+        submissions.record(session, clock, submissions.examine(session, store, submission_id, _silent))
+    session.flush()
 
 
 def _passing(session: Session, submission: Submission) -> set[str]:

@@ -6,8 +6,6 @@ out. A submission that the machine failed to verify is told as one whose checks 
 
 from collections.abc import Sequence
 from datetime import date
-from functools import cache
-from importlib.resources import files
 
 from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -22,25 +20,19 @@ from portal.policy.facts import (
     ExceptionFact,
     Facts,
 )
-from portal.policy.questionnaire import Questionnaire, apply_answers, load
+from portal.policy.questionnaire import apply_answers
 from portal.review.models import Case, Decision, GrantedException
 from portal.submissions.attestations.models import AttestationBatch
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
 from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
 from portal.submissions.questionnaires.models import Answer, AnswerEvidence
+from portal.submissions.questionnaires.service import builtin
 from portal.suppliers.models import Entity, Product
 from portal.verification import Outcome
 
 JUDGED = (SubmissionState.VERIFIED, SubmissionState.ACCEPTED, SubmissionState.FAILED)
 _CHUNK = 500  # ids in one IN list
-
-
-@cache
-def definition() -> Questionnaire:
-    """The questionnaire that comes with Lotgate."""
-    text = files("portal.submissions.questionnaires") / "ot_baseline_v1.json"
-    return load(text.read_text(encoding="utf-8"))
 
 
 def gather(
@@ -70,7 +62,7 @@ def gather(
         changes=tuple(changes),
         exceptions=tuple(ExceptionFact(row.control_id, row.expires_on) for row in exceptions),
     )
-    return apply_answers(definition(), facts)
+    return apply_answers(builtin(), facts)
 
 
 def last_settled(session: Session, product_id: str) -> Decision | None:

@@ -260,7 +260,7 @@ def _ordered(query: Select[Any], sort: Sort, backwards: bool) -> tuple[Select[An
     """The query in order, the columns of the order, and whether it runs downwards. Ratings begin with the
     worst."""
     key = sort.value.removeprefix("-")
-    downwards = sort.value.startswith("-") != (key == "rating") != backwards
+    downwards = sort.value.startswith("-") ^ (key == "rating") ^ backwards
     columns = _ORDERS[key]
     return query.order_by(*(column.desc() if downwards else column for column in columns)), columns, downwards
 

@@ -15,7 +15,7 @@ from portal.policy.questionnaire import Question, Questionnaire
 from portal.policy.result import AreaResult, ControlResult, Difference, Result, difference
 from portal.review.assessing import result_of
 from portal.review.deciding import conditions_of, pending_first
-from portal.review.facts import definition, exceptions_in_force
+from portal.review.facts import exceptions_in_force
 from portal.review.models import (
     Assessment,
     Case,
@@ -27,6 +27,7 @@ from portal.review.models import (
 )
 from portal.review.rules import Condition, must_be_named
 from portal.submissions.models import Submission, SubmissionState
+from portal.submissions.questionnaires.service import builtin
 from portal.suppliers.models import Supplier
 
 
@@ -252,7 +253,7 @@ def people(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
     """Names by user id."""
     wanted = {user_id for user_id in ids if user_id is not None}
     rows = session.execute(select(User.id, User.name).where(User.id.in_(wanted))) if wanted else ()
-    return dict(tuple(row) for row in rows)
+    return {row.id: row.name for row in rows}
 
 
 def decided_before(session: Session, case: Case) -> Decision | None:
@@ -274,7 +275,7 @@ def areas_of(
     session: Session, supplier_id: str, facts: Facts, result: Result, since: Since | None = None
 ) -> tuple[AreaView, ...]:
     """The judgement by area; within it the controls with the claims they rest on."""
-    questionnaire = definition()
+    questionnaire = builtin()
     files = _files(session, supplier_id, facts)
     before = Facts.from_json(since.assessment.facts) if since else None
     earlier = {control.id: control for control in result_of(since.assessment).controls} if since else {}
@@ -343,7 +344,7 @@ def _since(session: Session, decision: Decision, facts: Facts, result: Result) -
         assessment=assessment,
         result=difference(result_of(assessment), result),
         checks=_check_changes(before, facts),
-        answers=_answer_changes(definition(), before, facts),
+        answers=_answer_changes(builtin(), before, facts),
     )
 
 

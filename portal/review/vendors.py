@@ -232,7 +232,7 @@ class ExceptionRow:
 def exceptions(session: Session, day: date, product_id: str | None = None) -> list[ExceptionRow]:
     """Accepted gaps that count on `day`, the next to expire first."""
     in_force = exceptions_in_force(day).order_by(None).with_only_columns(GrantedException.id)
-    conditions = [GrantedException.id.in_(in_force)]
+    conditions: list[Any] = [GrantedException.id.in_(in_force)]
     if product_id is not None:
         conditions.append(GrantedException.product_id == product_id)
     rows = session.execute(

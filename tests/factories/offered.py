@@ -1,4 +1,5 @@
-"""What suppliers offered, as rows: questionnaires, firmware, lots and attestations, verified with given outcomes."""
+"""What suppliers offered, as rows: questionnaires, firmware, lots and attestations, verified with given
+outcomes."""
 
 import hashlib
 import itertools
@@ -13,7 +14,6 @@ from portal.accounts.models import User
 from portal.clock import FixedClock
 from portal.evidence.models import Evidence
 from portal.policy.questionnaire import Questionnaire, visible
-from portal.review.facts import definition
 from portal.submissions.attestations.models import AttestationBatch
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
@@ -26,6 +26,7 @@ from portal.submissions.models import (
     SubmissionState,
 )
 from portal.submissions.questionnaires.models import Answer, AnswerEvidence, QuestionnaireResponse
+from portal.submissions.questionnaires.service import builtin
 from portal.suppliers.models import Component, KeyState, Product, SigningKey
 from portal.verification import Outcome, worst
 
@@ -74,9 +75,9 @@ class Offered:
     def questionnaire(
         self, product: Product, answers: Mapping[str, str] | None = None, **values: Any
     ) -> Submission:
-        """A complete questionnaire with a file beside every answer that wants one; `answers` replace good ones
-        (an empty one is left out)."""
-        questionnaire = definition()
+        """A complete questionnaire with a file beside every answer that wants one; `answers` replace good
+        ones (an empty one is left out)."""
+        questionnaire = builtin()
         submission = self._submission(
             product, SubmissionKind.QUESTIONNAIRE, values, {"questionnaire.complete": Outcome.PASS}
         )

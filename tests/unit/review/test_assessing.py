@@ -256,7 +256,7 @@ def test_two_open_cases_of_one_product_are_refused_by_the_database(
             due_on=date(2026, 12, 1),
         )
     )
-    with pytest.raises(IntegrityError, match="cases.product_id"):
+    with pytest.raises(IntegrityError, match=r"cases\.product_id"):
         session.flush()
 
 

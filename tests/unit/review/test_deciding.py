@@ -8,8 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from portal.accounts.models import RoleName
-from portal.clock import FixedClock
-from portal.db import TenantSession
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.ledger.models import Entry
 from portal.notices.models import Message
@@ -40,8 +38,6 @@ from portal.submissions.lots.models import Lot
 from portal.submissions.models import Submission, SubmissionState
 from portal.suppliers.models import Standing, Supplier
 from portal.verification import Outcome
-from tests.factories import Make
-from tests.factories.offered import Offered
 from tests.unit.review.conftest import Desk
 
 K = DecisionKind

@@ -1,0 +1,35 @@
+"""The blueprint that every reviewer page hangs on, and what their templates share."""
+
+from typing import Any
+
+from flask import Blueprint, current_app, g, url_for
+
+from portal.accounts.permissions import Permission
+from portal.policy.codec import digest
+from portal.web.review.words import CAUSES, CHANGES, DECISIONS, KINDS, ROLES
+
+blueprint = Blueprint("review", __name__, url_prefix="/r")
+
+
+@blueprint.app_template_global()
+def may(permission: str) -> bool:
+    """Whether who looks at the page may do this; buttons of what they may not are not drawn."""
+    return g.get("actor") is not None and g.actor.may(Permission(permission))
+
+
+@blueprint.app_template_global()
+def url_if(endpoint: str, **values: Any) -> str | None:
+    """The address of a page, None while there is no such page."""
+    return url_for(endpoint, **values) if endpoint in current_app.view_functions else None
+
+
+@blueprint.context_processor
+def words() -> dict[str, Any]:
+    return {
+        "CAUSES": CAUSES,
+        "CHANGES": CHANGES,
+        "DECISIONS": DECISIONS,
+        "KINDS": KINDS,
+        "ROLES": ROLES,
+        "digest_of": digest,
+    }

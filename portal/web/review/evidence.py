@@ -1,0 +1,113 @@
+"""Submissions in full, and the files of the vault."""
+
+import base64
+from collections.abc import Iterator
+from typing import TypeVar
+from urllib.parse import quote
+
+from flask import Response, render_template, request
+from sqlalchemy import func, select
+
+from portal.errors import NotFound
+from portal.evidence.models import Evidence
+from portal.http.context import parts, session
+from portal.review.read import people
+from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
+from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.lots.models import CustodyEvent, Lot, Unit
+from portal.submissions.models import CheckRecord, Submission, SubmissionState
+from portal.suppliers.models import SigningKey, Supplier
+from portal.web.review.blueprint import blueprint
+
+PIECE = 1 << 20  # bytes of a download that are in memory at once
+UNITS = 100
+FAILURES = 200
+Row = TypeVar("Row", FirmwareRelease, Lot, AttestationBatch)
+
+
+@blueprint.get("/submissions/<submission_id>")
+def submission(submission_id: str) -> str:
+    found = session().get(Submission, submission_id)
+    if found is None or found.state is SubmissionState.DRAFT:
+        raise NotFound("There is no such submission.")
+    runs: dict[int, list[CheckRecord]] = {}
+    for check in session().scalars(
+        select(CheckRecord)
+        .where(CheckRecord.submission_id == found.id)
+        .order_by(CheckRecord.run.desc(), CheckRecord.position)
+    ):
+        runs.setdefault(check.run, []).append(check)
+    release = _only(FirmwareRelease, found)
+    lot = _only(Lot, found)
+    return render_template(
+        "review/submission.html",
+        submission=found,
+        supplier=session().get_one(Supplier, found.supplier_id),
+        runs=runs,
+        names=people(session(), (found.submitted_by, found.created_by)),
+        release=release,
+        key=session().get(SigningKey, release.signing_key_id) if release and release.signing_key_id else None,
+        lot=lot,
+        **(_lot(lot) if lot else {}),
+        batch=_only(AttestationBatch, found),
+        failures=session()
+        .scalars(
+            select(AttestationFailure)
+            .where(AttestationFailure.submission_id == found.id, AttestationFailure.run == found.run)
+            .order_by(AttestationFailure.line)
+            .limit(FAILURES)
+        )
+        .all(),
+    )
+
+
+def _only(kind: type[Row], found: Submission) -> Row | None:
+    return session().scalars(select(kind).where(kind.submission_id == found.id)).first()
+
+
+def _lot(lot: Lot) -> dict[str, object]:
+    """Units by page, and the custody of a lot."""
+    wanted = request.args.get("serial", "").strip()[:100]
+    query = select(Unit).where(Unit.lot_id == lot.id)
+    if wanted:
+        query = query.where(Unit.serial.icontains(wanted, autoescape=True))
+    page = max(1, request.args.get("page", 1, int))
+    units = session().scalars(query.order_by(Unit.position).offset((page - 1) * UNITS).limit(UNITS + 1)).all()
+    covered = select(func.count()).where(Unit.lot_id == lot.id, Unit.attested_by.is_not(None))
+    return {
+        "units": units[:UNITS],
+        "page": page,
+        "more_units": len(units) > UNITS,
+        "serial": wanted,
+        "covered": session().scalar(covered),
+        "custody": session()
+        .scalars(select(CustodyEvent).where(CustodyEvent.lot_id == lot.id).order_by(CustodyEvent.position))
+        .all(),
+    }
+
+
+@blueprint.get("/evidence/<evidence_id>")
+def evidence(evidence_id: str) -> Response:
+    """The file as it was delivered: always a download, never shown, whatever it says it is."""
+    found = session().get(Evidence, evidence_id)
+    if found is None:
+        raise NotFound("There is no such file.")
+    source = parts().store.open(found.sha256)
+
+    def pieces() -> Iterator[bytes]:
+        with source:
+            while piece := source.read(PIECE):
+                yield piece
+
+    sha256 = base64.b64encode(bytes.fromhex(found.sha256)).decode()
+    return Response(
+        pieces(),
+        mimetype="application/octet-stream",
+        headers={
+            "Content-Length": str(found.size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename, safe='')}",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "Repr-Digest": f"sha-256=:{sha256}:",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
