@@ -18,6 +18,11 @@ MAX_BODY_BYTES = 65_535  # an entry must fit a C2SP tlog-tiles entry bundle, who
 _LOCK = 0x4C6F7467  # PostgreSQL advisory lock: appends take their turn
 
 
+def digest(text: str) -> str:
+    """How a text is told in the ledger: `sha256:<hex>` of its UTF-8 bytes."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
 def link(previous: str, body: bytes) -> str:
     """Hash of an entry: SHA-256 over 0x00, the previous hash (32 bytes), the body. Hex in, hex out."""
     return hashlib.sha256(b"\x00" + bytes.fromhex(previous) + body).hexdigest()
@@ -45,7 +50,9 @@ def append(
         {"seq": seq, "at": rfc3339(now), "kind": kind, "subject": subject_id, "supplier": supplier_id, **body}
     )
     if len(canonical) > MAX_BODY_BYTES:
-        raise TooLarge(f"ledger entry {kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}")
+        raise TooLarge(
+            f"ledger entry {kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}"
+        )
     entry = Entry(
         seq=seq,
         at=now,

@@ -1,0 +1,215 @@
+"""Attestations: a file of DSSE envelopes about the units of one lot."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from portal.accounts.actors import Actor
+from portal.clock import Clock
+from portal.errors import InvalidInput, NotFound, Problem
+from portal.evidence.ports import BlobStore
+from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
+from portal.submissions.drafting import Progress, attach, attached, missing, start
+from portal.submissions.lots.models import Lot, Unit
+from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
+from portal.suppliers.keys import trust_for
+from portal.verification import BatchReport, Check, EnvelopeVerdict, Outcome, verify_attestations
+
+FAILURES_MAX = 10_000  # lines kept one by one; the rest is counted
+_NAMED = 5
+
+
+def start_attestations(
+    session: Session, actor: Actor, clock: Clock, *, lot_id: str, attestations_id: str | None = None
+) -> Submission:
+    """A draft that offers attestations about the units of one lot."""
+    lot = session.get(Lot, lot_id)
+    if lot is None:
+        raise NotFound("There is no such lot.")
+    submission = start(
+        session,
+        actor,
+        clock,
+        kind=SubmissionKind.ATTESTATIONS,
+        product_id=lot.submission.product_id,
+        title=f"Attestations for lot {lot.lot_number}",
+    )
+    session.add(
+        AttestationBatch(
+            supplier_id=submission.supplier_id,
+            submission_id=submission.id,
+            lot_id=lot.id,
+            submission=submission,
+            lot=lot,
+        )
+    )
+    if attestations_id:
+        attach(session, actor, clock, submission.id, attestations_id, AttachmentRole.ATTESTATIONS)
+    session.flush()
+    return submission
+
+
+def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
+    return missing(submission, AttachmentRole.ATTESTATIONS, "the file of attestations")
+
+
+def batch_of(session: Session, submission_id: str) -> AttestationBatch:
+    return session.scalars(
+        select(AttestationBatch).where(AttestationBatch.submission_id == submission_id)
+    ).one()
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationFindings:
+    """`covered`: pairs of unit id and line. `failures`: at most FAILURES_MAX; `unmatched` counts them all."""
+
+    checks: tuple[Check, ...]
+    report: BatchReport
+    covered: tuple[tuple[int, int], ...]
+    failures: tuple[tuple[int, Outcome, str, str], ...]
+    unmatched: int
+
+    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+        """Totals, failures by line, and the mark on each covered unit (taken back from those that lost it)."""
+        batch = batch_of(session, submission.id)
+        batch.total, batch.passed = self.report.total, self.report.passed
+        batch.failed, batch.unreadable = self.report.failed, self.report.unreadable
+        batch.unmatched = self.unmatched
+        session.execute(
+            update(Unit)
+            .where(Unit.attested_by == submission.id)
+            .values(attested_by=None, attested_line=None)
+            .execution_options(synchronize_session=False)
+        )
+        for start_at in range(0, len(self.covered), 5000):
+            session.execute(
+                update(Unit),
+                [
+                    {"id": unit_id, "attested_by": submission.id, "attested_line": line}
+                    for unit_id, line in self.covered[start_at : start_at + 5000]
+                ],
+            )
+        for start_at in range(0, len(self.failures), 2000):
+            session.execute(
+                insert(AttestationFailure),
+                [
+                    {
+                        "supplier_id": submission.supplier_id,
+                        "submission_id": submission.id,
+                        "run": run,
+                        "line": line,
+                        "outcome": outcome,
+                        "reason": reason,
+                        "subject": subject[:200],
+                    }
+                    for line, outcome, reason, subject in self.failures[start_at : start_at + 2000]
+                ],
+            )
+        session.flush()
+
+
+class _Collector:
+    """Sorts verdicts, chunk by chunk, against the units of the lot."""
+
+    def __init__(self, units: dict[str, int]) -> None:
+        self.units = units  # digest → unit id
+        self.covered: dict[int, int] = {}
+        self.failures: list[tuple[int, Outcome, str, str]] = []
+        self.unmatched = 0
+        self.first: dict[Outcome, list[int]] = {Outcome.FAIL: [], Outcome.UNREADABLE: []}
+        self.first_unmatched: list[str] = []
+
+    def take(self, verdicts: list[EnvelopeVerdict]) -> None:
+        for verdict in verdicts:
+            if verdict.outcome is Outcome.PASS:
+                self._match(verdict)
+                continue
+            lines = self.first.setdefault(verdict.outcome, [])
+            if len(lines) < _NAMED:
+                lines.append(verdict.line)
+            self._fail(verdict, verdict.outcome, verdict.reason)
+
+    def _match(self, verdict: EnvelopeVerdict) -> None:
+        strangers = []
+        for name, sha256 in verdict.subjects:
+            unit_id = self.units.get(sha256)
+            if unit_id is None:
+                strangers.append(name)
+            else:
+                self.covered.setdefault(unit_id, verdict.line)
+        if strangers:
+            self.unmatched += 1
+            if len(self.first_unmatched) < _NAMED:
+                self.first_unmatched.append(f"{strangers[0]} (line {verdict.line})")
+            reason = "The signature is valid, but the subject's digest is that of no unit in this lot."
+            self._fail(verdict, Outcome.FAIL, reason)
+
+    def _fail(self, verdict: EnvelopeVerdict, outcome: Outcome, reason: str) -> None:
+        if len(self.failures) < FAILURES_MAX:
+            subject = ", ".join(name for name, _ in verdict.subjects[:3])
+            self.failures.append((verdict.line, outcome, reason, subject))
+
+
+def examine(
+    session: Session, store: BlobStore, submission: Submission, progress: Progress
+) -> AttestationFindings:
+    """Verify every envelope by the supplier's attestation keys and match subjects to units by digest."""
+    evidence = attached(submission, AttachmentRole.ATTESTATIONS)
+    if evidence is None or submission.submitted_at is None:
+        raise InvalidInput("the submission has no attestations")
+    batch = batch_of(session, submission.id)
+    rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
+    collector = _Collector(dict(rows.tuples()))
+    with store.get_local_path(evidence.sha256) as path:
+        report = verify_attestations(
+            path,
+            trust_for(session, submission.supplier_id),
+            at=submission.submitted_at.timestamp(),
+            sink=collector.take,
+            progress=lambda done: progress(done, evidence.size, "verifying attestations"),
+        )
+    return AttestationFindings(
+        checks=_checks(report, collector),
+        report=report,
+        covered=tuple(sorted(collector.covered.items())),
+        failures=tuple(collector.failures),
+        unmatched=collector.unmatched,
+    )
+
+
+def _checks(report: BatchReport, found: _Collector) -> tuple[Check, ...]:
+    if report.total == 0:
+        text = f"The file holds no attestation. {report.reason}"
+        return (Check("attestations.readable", Outcome.UNREADABLE, text),)
+    readable = report.total - report.unreadable
+    if report.unreadable:
+        text = f"{report.unreadable:,} of {report.total:,} lines cannot be read: {_lines(found, Outcome.UNREADABLE)}."
+        checks = [Check("attestations.readable", Outcome.UNREADABLE, text)]
+    else:
+        checks = [Check("attestations.readable", Outcome.PASS, f"All {report.total:,} lines can be read.")]
+    if report.failed:
+        text = f"{report.failed:,} of {readable:,} attestations do not verify: {_lines(found, Outcome.FAIL)}."
+        checks.append(Check("attestations.signature", Outcome.FAIL, text))
+    elif report.passed:
+        text = f"All {report.passed:,} readable attestations carry a valid signature by an approved key."
+        checks.append(Check("attestations.signature", Outcome.PASS, text))
+    else:
+        checks.append(Check("attestations.signature", Outcome.NOT_RUN, "There is nothing to verify."))
+    if found.unmatched:
+        text = (
+            f"{found.unmatched:,} valid attestations are about no unit of this lot, or about other data than its "
+            f"manifest: {', '.join(found.first_unmatched)}."
+        )
+        checks.append(Check("attestations.subject", Outcome.FAIL, text))
+    elif report.passed:
+        text = f"Every valid attestation is about a unit of this lot ({len(found.covered):,} units)."
+        checks.append(Check("attestations.subject", Outcome.PASS, text))
+    else:
+        checks.append(Check("attestations.subject", Outcome.NOT_RUN, "No attestation is valid."))
+    return tuple(checks)
+
+
+def _lines(found: _Collector, outcome: Outcome) -> str:
+    numbers = found.first.get(outcome, [])
+    return "line " + ", ".join(str(number) for number in numbers) + (" …" if len(numbers) == _NAMED else "")

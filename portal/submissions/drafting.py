@@ -1,0 +1,111 @@
+"""What every kind of submission shares before it is verified: start, attach, load."""
+
+from collections.abc import Callable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.accounts.actors import Actor
+from portal.accounts.permissions import Permission
+from portal.clock import Clock
+from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound, Problem
+from portal.evidence.models import Evidence
+from portal.submissions.models import (
+    Attachment,
+    AttachmentRole,
+    Submission,
+    SubmissionKind,
+    SubmissionState,
+)
+from portal.suppliers.models import Product
+
+Progress = Callable[[int, int, str], None]
+
+
+def get_submission(session: Session, submission_id: str, kind: SubmissionKind | None = None) -> Submission:
+    """Raises NotFound, also for another supplier's and for another kind."""
+    submission = session.get(Submission, submission_id)
+    if submission is None or (kind is not None and submission.kind is not kind):
+        raise NotFound("There is no such submission.")
+    return submission
+
+
+def start(
+    session: Session,
+    actor: Actor,
+    clock: Clock,
+    *,
+    kind: SubmissionKind,
+    product_id: str,
+    title: str,
+    supersedes_id: str | None = None,
+) -> Submission:
+    """A draft about one product of the actor's supplier. Raises NotFound, NotAllowed, InvalidInput."""
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    product = session.get(Product, product_id)
+    if product is None:
+        raise NotFound("There is no such product.")
+    if actor.supplier_id is None or product.supplier_id != actor.supplier_id:
+        raise NotAllowed("only people of the supplier submit evidence about its products")
+    if supersedes_id is not None:
+        replaced = get_submission(session, supersedes_id, kind)
+        if replaced.product_id != product_id:
+            raise InvalidInput(
+                "a submission can only replace one about the same product",
+                (Problem("supersedes", f"a {kind.value} submission about {product.model}", "another one"),),
+            )
+    submission = Submission(
+        supplier_id=product.supplier_id,
+        kind=kind,
+        product_id=product_id,
+        title=title[:200],
+        supersedes_id=supersedes_id,
+        created_by=actor.user_id,
+        created_at=clock.now(),
+    )
+    session.add(submission)
+    session.flush()
+    return submission
+
+
+def must_be_draft(submission: Submission) -> None:
+    if submission.state is not SubmissionState.DRAFT:
+        raise Conflict("This was submitted and cannot be changed; submit a new one that replaces it.")
+
+
+def attach(
+    session: Session, actor: Actor, clock: Clock, submission_id: str, evidence_id: str, role: AttachmentRole
+) -> Attachment:
+    """Offer a piece of evidence with a draft. One file a role, but any number of documents."""
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    submission = get_submission(session, submission_id)
+    must_be_draft(submission)
+    evidence = session.get(Evidence, evidence_id)
+    if evidence is None:
+        raise NotFound("There is no such evidence.")
+    taken = select(Attachment.id).where(Attachment.submission_id == submission_id, Attachment.role == role)
+    if role is not AttachmentRole.DOCUMENT and session.scalar(taken):
+        raise Conflict(f"This submission has its {role.value} already.")
+    attachment = Attachment(
+        supplier_id=submission.supplier_id,
+        submission_id=submission.id,
+        evidence_id=evidence_id,
+        role=role,
+        attached_at=clock.now(),
+        evidence=evidence,
+    )
+    submission.attachments.append(attachment)
+    session.flush()
+    return attachment
+
+
+def attached(submission: Submission, role: AttachmentRole) -> Evidence | None:
+    """The evidence in this role, if any."""
+    return next((row.evidence for row in submission.attachments if row.role is role), None)
+
+
+def missing(submission: Submission, role: AttachmentRole, what: str) -> tuple[Problem, ...]:
+    """The problem that a needed file is not there, or nothing."""
+    if attached(submission, role) is not None:
+        return ()
+    return (Problem(role.value, what, "no file", "Upload it and try again."),)

@@ -1,0 +1,418 @@
+"""Lots: submit a manifest, and check its units, their past, their values and their way here."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from portal.accounts.actors import Actor
+from portal.clock import Clock
+from portal.db import new_id
+from portal.errors import InvalidInput, NotFound, Problem
+from portal.evidence.models import Evidence
+from portal.evidence.ports import BlobStore
+from portal.submissions.drafting import Progress, attach, attached, missing, start
+from portal.submissions.firmware.service import SIGNATURE_MAX, accepted_versions
+from portal.submissions.lots.manifest import (
+    MEASURED,
+    CustodyRecord,
+    Manifest,
+    UnitRecord,
+    holder_key,
+    read_manifest,
+)
+from portal.submissions.lots.models import CustodyEvent, Lot, Unit
+from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
+from portal.suppliers.keys import trust_for
+from portal.suppliers.models import Product
+from portal.suppliers.service import clean_text
+from portal.verification import Check, Outcome, verify_file, worst
+
+MANIFEST_MAX_BYTES = 64 << 20
+MANIFEST_MAX_UNITS = 100_000
+_CHUNK = 900  # values in one IN list, below SQLite's oldest limit
+_NAMED = 5  # examples in a reason
+_UNITS = {"capacity_ah": "Ah", "resistance_mohm": "mΩ", "ocv_v": "V"}
+
+
+def start_lot(
+    session: Session,
+    actor: Actor,
+    clock: Clock,
+    *,
+    product_id: str,
+    lot_number: str,
+    manifest_id: str | None = None,
+    units_id: str | None = None,
+    signature_id: str | None = None,
+    supersedes_id: str | None = None,
+) -> Submission:
+    """A draft that offers a lot manifest (JSON), with units as CSV and a detached signature where given."""
+    lot_number = clean_text(lot_number, "lot", 100)
+    submission = start(
+        session,
+        actor,
+        clock,
+        kind=SubmissionKind.LOT,
+        product_id=product_id,
+        title=f"Lot {lot_number}",
+        supersedes_id=supersedes_id,
+    )
+    for evidence_id, role in (
+        (manifest_id, AttachmentRole.MANIFEST),
+        (units_id, AttachmentRole.UNITS),
+        (signature_id, AttachmentRole.SIGNATURE),
+    ):
+        if evidence_id:
+            attach(session, actor, clock, submission.id, evidence_id, role)
+    return submission
+
+
+def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
+    return missing(submission, AttachmentRole.MANIFEST, "the lot manifest")
+
+
+def lot_of(session: Session, submission_id: str) -> Lot | None:
+    return session.scalars(select(Lot).where(Lot.submission_id == submission_id)).first()
+
+
+def get_lot(session: Session, lot_id: str) -> Lot:
+    lot = session.get(Lot, lot_id)
+    if lot is None:
+        raise NotFound("There is no such lot.")
+    return lot
+
+
+@dataclass(frozen=True, slots=True)
+class LotFindings:
+    checks: tuple[Check, ...]
+    manifest: Manifest | None
+
+    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+        """Keep the lot, its units and its custody the first time it could be read."""
+        if self.manifest is None or lot_of(session, submission.id) is not None:
+            return
+        lot = Lot(
+            id=new_id(),
+            supplier_id=submission.supplier_id,
+            submission_id=submission.id,
+            lot_number=self.manifest.lot,
+            maker=self.manifest.maker,
+            site=self.manifest.site,
+            manufactured_on=self.manifest.manufactured_on,
+            declared_count=self.manifest.unit_count,
+            unit_count=len(self.manifest.units),
+        )
+        session.add(lot)
+        if submission.supersedes_id is not None:
+            replaced = lot_of(session, submission.supersedes_id)
+            if replaced is not None:
+                replaced.live = False
+        session.flush()
+        owned = {"supplier_id": submission.supplier_id, "lot_id": lot.id}
+        for rows in _chunks(_unit_rows(self.manifest.units, owned), 5000):
+            session.execute(insert(Unit), rows)
+        for position, event in enumerate(self.manifest.custody):
+            session.add(
+                CustodyEvent(
+                    **owned,
+                    position=position,
+                    kind=event.event,
+                    from_holder=event.from_holder,
+                    to_holder=event.to_holder,
+                    location=event.location,
+                    at=event.at,
+                    seal=event.seal,
+                )
+            )
+        session.flush()
+
+
+def examine(session: Session, store: BlobStore, submission: Submission, progress: Progress) -> LotFindings:
+    """All checks of a lot. A manifest that cannot be read is `lot.manifest` unreadable and nothing else runs."""
+    evidence = attached(submission, AttachmentRole.MANIFEST)
+    if evidence is None or submission.submitted_at is None:
+        raise InvalidInput("the submission has no manifest")
+    signature = _signature(session, store, submission, evidence)
+    try:
+        manifest = _read(store, submission, evidence)
+        _fits(manifest, submission)
+    except InvalidInput as error:
+        shown = "; ".join(str(problem) for problem in error.problems[:_NAMED])
+        more = len(error.problems) - _NAMED
+        text = f"{error.message}: {shown}" + (f"; and {more} more" if more > 0 else "")
+        return LotFindings((Check("lot.manifest", Outcome.UNREADABLE, text), signature), None)
+    progress(1, 3, "checking units")
+    product = submission.product
+    units = manifest.units
+    text = f"The manifest holds to its schema: {len(units):,} units, {len(manifest.custody)} hand-offs."
+    checks = [
+        Check("lot.manifest", Outcome.PASS, text),
+        signature,
+        _count(manifest),
+        _unique(units),
+        _new(session, submission, units),
+        _limits(product, units),
+        _firmware(session, product, units),
+        _dates(manifest, submission),
+        _custody(manifest),
+        attested_check(session, lot_of(session, submission.id)),
+    ]
+    progress(3, 3, "done")
+    return LotFindings(tuple(checks), manifest)
+
+
+def _read(store: BlobStore, submission: Submission, evidence: Evidence) -> Manifest:
+    units = attached(submission, AttachmentRole.UNITS)
+    for file in (evidence, units):
+        if file is not None and file.size > MANIFEST_MAX_BYTES:
+            raise InvalidInput(
+                "the file is too large",
+                (Problem(file.filename, f"at most {MANIFEST_MAX_BYTES:,} bytes", f"{file.size:,}"),),
+            )
+    with store.open(evidence.sha256) as stream:
+        data = stream.read()
+    table = None
+    if units is not None:
+        with store.open(units.sha256) as stream:
+            table = stream.read()
+    return read_manifest(data, table, max_units=MANIFEST_MAX_UNITS)
+
+
+def _fits(manifest: Manifest, submission: Submission) -> None:
+    """The manifest must be about the product and lot that were named with it."""
+    found = []
+    if manifest.product != submission.product.model:
+        found.append(Problem("product", submission.product.model, manifest.product))
+    if f"Lot {manifest.lot}" != submission.title:
+        found.append(Problem("lot", submission.title.removeprefix("Lot "), manifest.lot))
+    if found:
+        raise InvalidInput("the manifest is about something else than was submitted", tuple(found))
+
+
+def _signature(session: Session, store: BlobStore, submission: Submission, evidence: Evidence) -> Check:
+    offered = attached(submission, AttachmentRole.SIGNATURE)
+    if offered is None or submission.submitted_at is None:
+        return Check("lot.signature", Outcome.NOT_APPLICABLE, "No signature over the manifest was offered.")
+    with store.open(offered.sha256) as stream:
+        signature = stream.read(SIGNATURE_MAX + 1)
+    with store.get_local_path(evidence.sha256) as path:
+        report = verify_file(
+            path,
+            trust_for(session, submission.supplier_id),
+            at=submission.submitted_at.timestamp(),
+            purpose="manifest",
+            signature=signature,
+        )
+    wanted = [check for check in report.checks if check.id.split(".")[1] in ("signature", "key", "algorithm")]
+    outcome = worst(check.outcome for check in wanted)
+    reason = " ".join(check.reason for check in wanted if outcome is Outcome.PASS or check.outcome is outcome)
+    return Check("lot.signature", outcome, reason)
+
+
+def _count(manifest: Manifest) -> Check:
+    found = len(manifest.units)
+    if found == manifest.unit_count:
+        return Check("lot.count", Outcome.PASS, f"{found:,} units, as declared.")
+    return Check(
+        "lot.count", Outcome.FAIL, f"Declared are {manifest.unit_count:,} units, listed are {found:,}."
+    )
+
+
+def _unique(units: Sequence[UnitRecord]) -> Check:
+    counted = Counter(unit.serial_key for unit in units)
+    twice = [serial for serial, times in counted.items() if times > 1]
+    if not twice:
+        return Check("lot.serials_unique", Outcome.PASS, "Every serial stands once in this lot.")
+    return Check(
+        "lot.serials_unique",
+        Outcome.FAIL,
+        f"{len(twice):,} serials stand more than once in this lot: {_some(twice)}.",
+    )
+
+
+def _new(session: Session, submission: Submission, units: Sequence[UnitRecord]) -> Check:
+    """Never delivered before, by anyone: asked across all suppliers, told without naming another."""
+    before: list[str] = []
+    elsewhere = False
+    for keys in _chunks((unit.serial_key for unit in units), _CHUNK):
+        rows = session.execute(
+            select(Unit.serial, Unit.supplier_id)
+            .join(Lot, Lot.id == Unit.lot_id)
+            .where(
+                Unit.serial_key.in_(keys),
+                Lot.live,
+                Lot.submission_id != submission.id,
+                or_(submission.supersedes_id is None, Lot.submission_id != submission.supersedes_id),
+            )
+        )
+        for serial, supplier_id in rows:
+            before.append(serial)
+            elsewhere |= supplier_id != submission.supplier_id
+    if not before:
+        return Check("lot.serials_new", Outcome.PASS, "None of the serials was ever delivered before.")
+    by_whom = "by another supplier or by you" if elsewhere else "by you"
+    return Check(
+        "lot.serials_new",
+        Outcome.FAIL,
+        f"{len(set(before)):,} serials were delivered before ({by_whom}): {_some(sorted(set(before)))}. "
+        "A serial belongs to one unit for ever.",
+    )
+
+
+def _limits(product: Product, units: Sequence[UnitRecord]) -> Check:
+    limits = product.limits or {}
+    if not limits:
+        return Check(
+            "lot.limits",
+            Outcome.WARN,
+            "No acceptance limits were set for this product before the lot arrived.",
+        )
+    outside: list[str] = []
+    for name in MEASURED:
+        low = limits.get(name, {}).get("min", float("-inf"))
+        high = limits.get(name, {}).get("max", float("inf"))
+        for unit in units:
+            value = getattr(unit, name)
+            if not low <= value <= high:
+                outside.append(f"{unit.serial} ({name.split('_')[0]} {value:g} {_UNITS[name]})")
+    told = ", ".join(f"{name} {_range(limits[name])} {_UNITS[name]}" for name in MEASURED if name in limits)
+    if not outside:
+        return Check("lot.limits", Outcome.PASS, f"All values are inside the limits: {told}.")
+    return Check(
+        "lot.limits",
+        Outcome.FAIL,
+        f"{len(outside):,} values are outside the limits ({told}): {_some(outside)}.",
+    )
+
+
+def _range(bounds: dict[str, float]) -> str:
+    low, high = bounds.get("min"), bounds.get("max")
+    if low is not None and high is not None:
+        return f"{low:g}–{high:g}"
+    return f"≥ {low:g}" if low is not None else f"≤ {high:g}"
+
+
+def _firmware(session: Session, product: Product, units: Sequence[UnitRecord]) -> Check:
+    accepted = accepted_versions(session, product.id)
+    known = {component.name for component in product.components}
+    wrong: Counter[str] = Counter()
+    for unit in units:
+        if not unit.firmware and known:
+            wrong["no firmware named"] += 1
+        for name, version in unit.firmware.items():
+            if name not in known:
+                wrong[f"{name}: not a component of this product"] += 1
+            elif version not in accepted.get(name, ()):
+                wrong[f"{name} {version}: not an accepted version"] += 1
+        for name in known - set(unit.firmware) if unit.firmware else ():
+            wrong[f"{name}: no version named"] += 1
+    if not known:
+        return Check(
+            "lot.firmware", Outcome.NOT_APPLICABLE, "This product has no firmware-bearing component."
+        )
+    if not wrong:
+        return Check("lot.firmware", Outcome.PASS, "Every unit runs accepted firmware.")
+    told = "; ".join(f"{what} ({times:,} units)" for what, times in wrong.most_common(_NAMED))
+    return Check("lot.firmware", Outcome.FAIL, f"Units with firmware that is not accepted: {told}.")
+
+
+def _dates(manifest: Manifest, submission: Submission) -> Check:
+    assert submission.submitted_at is not None  # noqa: S101  # examine has seen to it
+    received = submission.submitted_at
+    late = [f"hand-off {n + 1} at {event.at:%Y-%m-%d %H:%M} UTC" for n, event in enumerate(manifest.custody)
+            if event.at > received]  # fmt: skip
+    if manifest.manufactured_on > received.date():
+        late.insert(0, f"manufactured on {manifest.manufactured_on}")
+    if late:
+        return Check(
+            "lot.dates",
+            Outcome.FAIL,
+            f"Dates after the manifest was received ({received:%Y-%m-%d}): {_some(late)}.",
+        )
+    return Check("lot.dates", Outcome.PASS, "No date is in the future.")
+
+
+def _custody(manifest: Manifest) -> Check:
+    chain = manifest.custody
+    if not chain:
+        return Check("lot.custody", Outcome.FAIL, "The manifest names no hand-off at all.")
+    gaps = _gaps(manifest.maker, chain)
+    if gaps:
+        return Check("lot.custody", Outcome.FAIL, f"The custody chain does not hold: {_some(gaps)}.")
+    way = " → ".join([chain[0].from_holder, *(event.to_holder for event in chain)])
+    return Check("lot.custody", Outcome.PASS, f"Custody is complete and in time order: {way}.")
+
+
+def _gaps(maker: str, chain: Sequence[CustodyRecord]) -> list[str]:
+    gaps = []
+    if holder_key(chain[0].from_holder) != holder_key(maker):
+        gaps.append(f"it begins with {chain[0].from_holder}, not with the maker {maker}")
+    for number in range(1, len(chain)):
+        before, after = chain[number - 1], chain[number]
+        if holder_key(before.to_holder) != holder_key(after.from_holder):
+            gaps.append(
+                f"{before.to_holder} received it, but {after.from_holder} handed it on (hand-off {number + 1})"
+            )
+        if after.at < before.at:
+            gaps.append(f"hand-off {number + 1} is dated before hand-off {number}")
+    return gaps
+
+
+def attested_check(session: Session, lot: Lot | None) -> Check:
+    """`lot.attested`: every unit covered by a valid attestation whose subject matches."""
+    if lot is None:
+        return Check("lot.attested", Outcome.NOT_RUN, "No attestations about this lot were received yet.")
+    covered, total = session.execute(
+        select(func.count(Unit.attested_by), func.count()).where(Unit.lot_id == lot.id)
+    ).one()
+    if covered == total:
+        return Check("lot.attested", Outcome.PASS, f"All {total:,} units have a valid attestation.")
+    if covered == 0:
+        return Check("lot.attested", Outcome.NOT_RUN, "No unit of this lot has a valid attestation yet.")
+    missing_ones = session.scalars(
+        select(Unit.serial)
+        .where(Unit.lot_id == lot.id, Unit.attested_by.is_(None))
+        .order_by(Unit.position)
+        .limit(_NAMED + 1)
+    ).all()
+    return Check(
+        "lot.attested",
+        Outcome.FAIL,
+        f"{total - covered:,} of {total:,} units have no valid attestation: {_some(missing_ones, total - covered)}.",
+    )
+
+
+def _unit_rows(units: Sequence[UnitRecord], owned: dict[str, str]) -> Iterator[dict[str, Any]]:
+    for position, unit in enumerate(units):
+        yield {
+            **owned,
+            "position": position,
+            "serial": unit.serial,
+            "serial_key": unit.serial_key,
+            "digest": unit.digest,
+            "firmware": unit.firmware,
+            "capacity_ah": unit.capacity_ah,
+            "resistance_mohm": unit.resistance_mohm,
+            "ocv_v": unit.ocv_v,
+        }
+
+
+def _some(items: Sequence[str], count: int | None = None) -> str:
+    count = len(items) if count is None else count
+    shown = ", ".join(items[:_NAMED])
+    return shown if count <= _NAMED else f"{shown} and {count - _NAMED:,} more"
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

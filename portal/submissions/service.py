@@ -1,0 +1,270 @@
+"""Verbs of submissions: start and attach (portal/submissions/drafting.py), submit, withdraw, verify."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.accounts.actors import Actor
+from portal.accounts.permissions import Permission
+from portal.clock import Clock
+from portal.errors import Conflict, InvalidInput, LotgateError, Problem
+from portal.evidence.ports import BlobStore
+from portal.ledger import service as ledger
+from portal.submissions.attestations import service as attestations
+from portal.submissions.drafting import Progress, attach, attached, get_submission, must_be_draft, start
+from portal.submissions.findings import Findings, KindFindings
+from portal.submissions.firmware import service as firmware
+from portal.submissions.lots import service as lots
+from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
+from portal.submissions.ports import JobQueue
+from portal.submissions.questionnaires import service as questionnaires
+from portal.verification import Check, Outcome, worst
+
+__all__ = [
+    "attach",
+    "attached",
+    "begin_verification",
+    "examine",
+    "get_submission",
+    "is_pending",
+    "mark_failed",
+    "newest_checks",
+    "record",
+    "start",
+    "submit",
+    "verify",
+    "withdraw",
+]
+
+PENDING = frozenset({SubmissionState.SUBMITTED, SubmissionState.VERIFYING})
+_SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.NOT_RUN, Outcome.UNREADABLE, Outcome.FAIL)
+
+
+class _Kind(Protocol):
+    """What the package of a kind offers (its `service` module)."""
+
+    problems: Callable[[Session, Submission], tuple[Problem, ...]]
+    examine: Callable[[Session, BlobStore, Submission, Progress], KindFindings]
+
+
+_KINDS: dict[SubmissionKind, _Kind] = {
+    SubmissionKind.ATTESTATIONS: attestations,  # type: ignore[dict-item]
+    SubmissionKind.FIRMWARE: firmware,  # type: ignore[dict-item]
+    SubmissionKind.LOT: lots,  # type: ignore[dict-item]
+    SubmissionKind.QUESTIONNAIRE: questionnaires,  # type: ignore[dict-item]
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Findings of a kind whose examination ended in an error: unreadable, never a pass."""
+
+    checks: tuple[Check, ...]
+
+    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+        """Nothing beyond the check."""
+
+
+def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submission_id: str) -> Submission:
+    """Offer a draft: from now on it does not change, and its verification is enqueued in this transaction.
+
+    Raises InvalidInput that lists everything that is missing, Conflict when it was submitted before.
+    """
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    submission = get_submission(session, submission_id)
+    must_be_draft(submission)
+    found = _KINDS[submission.kind].problems(session, submission)
+    if found:
+        raise InvalidInput("This cannot be submitted yet.", found)
+    submission.state = SubmissionState.SUBMITTED
+    submission.submitted_by, submission.submitted_at = actor.user_id, clock.now()
+    session.flush()
+    ledger.append(
+        session,
+        clock,
+        "submission.made",
+        submission.id,
+        {
+            "submission": submission.kind.value,
+            "product": submission.product_id,
+            "by": submission.submitted_by,
+            "evidence": sorted(f"sha256:{row.evidence.sha256}" for row in submission.attachments),
+        },
+        supplier_id=submission.supplier_id,
+    )
+    jobs.enqueue(session, "verify_submission", submission.id, key=submission.id)
+    return submission
+
+
+def withdraw(session: Session, actor: Actor, clock: Clock, submission_id: str) -> Submission:
+    """Take back what was not decided on yet. It stays in the record; it proves nothing any more."""
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    submission = get_submission(session, submission_id)
+    if submission.state in (SubmissionState.ACCEPTED, SubmissionState.REFUSED, SubmissionState.WITHDRAWN):
+        raise Conflict(f"This submission is {submission.state.value} and cannot be withdrawn.")
+    submission.state = SubmissionState.WITHDRAWN
+    lot = lots.lot_of(session, submission.id)
+    if lot is not None:
+        lot.live = False
+    session.flush()
+    ledger.append(
+        session,
+        clock,
+        "submission.withdrawn",
+        submission.id,
+        {"by": actor.user_id},
+        supplier_id=submission.supplier_id,
+    )
+    return submission
+
+
+# --- Verification: begin (short write), examine (reads only), record (short write) --------------------
+
+
+def is_pending(submission: Submission) -> bool:
+    """Whether it waits for its verification."""
+    return submission.state in PENDING
+
+
+def begin_verification(session: Session, _clock: Clock, submission_id: str) -> bool:
+    """Say that the work has begun; False when there is none (verified already, withdrawn)."""
+    submission = session.get(Submission, submission_id)
+    if submission is None or not is_pending(submission):
+        return False
+    submission.state = SubmissionState.VERIFYING
+    submission.progress_done, submission.progress_total, submission.progress_note = 0, 0, "started"
+    return True
+
+
+def examine(session: Session, store: BlobStore, submission_id: str, progress: Progress) -> Findings:
+    """Make every check without writing anything. What cannot be read becomes a check that says so.
+
+    OSError and database errors come out: the job is tried again.
+    """
+    submission = get_submission(session, submission_id)
+    try:
+        of_kind = _KINDS[submission.kind].examine(session, store, submission, progress)
+    except LotgateError as error:
+        check = Check(f"{submission.kind.value}.verification", Outcome.UNREADABLE, error.message)
+        of_kind = _Unreadable((check,))
+    return Findings(submission_id, of_kind)
+
+
+def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
+    """Write one verification run: checks, ledger entries, what the kind keeps, and the new state.
+
+    A submission is accepted by the machine only when every check passed. One that people accepted stays so
+    unless the new outcome is worse than the one they saw.
+    """
+    submission = get_submission(session, findings.submission_id)
+    before = submission.outcome
+    outcome = _write_run(session, clock, submission, findings.checks)
+    findings.of_kind.record(session, clock, submission, submission.run)
+    if submission.kind is SubmissionKind.ATTESTATIONS:
+        _recheck_lot(session, clock, attestations.batch_of(session, submission.id).lot.submission)
+    if submission.state is not SubmissionState.WITHDRAWN:
+        submission.state = _state_after(submission.state, before, outcome)
+    session.flush()
+    return outcome
+
+
+def verify(
+    session: Session, clock: Clock, store: BlobStore, submission_id: str, progress: Progress
+) -> Outcome:
+    """Examine and record in one transaction: for re-assessment, where few and small submissions run again."""
+    return record(session, clock, examine(session, store, submission_id, progress))
+
+
+def mark_failed(session: Session, clock: Clock, submission_id: str, why: str) -> bool:
+    """The machine could not do its work: visible, and never a pass. False when it has been done after all."""
+    submission = session.get(Submission, submission_id)
+    if submission is None or not is_pending(submission):
+        return False
+    submission.state, submission.failure = SubmissionState.FAILED, why[:500]
+    session.flush()
+    ledger.append(
+        session,
+        clock,
+        "submission.failed",
+        submission.id,
+        {"why": why[:500]},
+        supplier_id=submission.supplier_id,
+    )
+    return True
+
+
+def newest_checks(session: Session, submission: Submission) -> list[CheckRecord]:
+    """The checks of the newest run, in their order."""
+    return list(
+        session.scalars(
+            select(CheckRecord)
+            .where(CheckRecord.submission_id == submission.id, CheckRecord.run == submission.run)
+            .order_by(CheckRecord.position)
+        )
+    )
+
+
+def _write_run(session: Session, clock: Clock, submission: Submission, checks: tuple[Check, ...]) -> Outcome:
+    submission.run += 1
+    for position, check in enumerate(checks):
+        row = CheckRecord(
+            supplier_id=submission.supplier_id,
+            submission_id=submission.id,
+            run=submission.run,
+            position=position,
+            check_id=check.id,
+            outcome=check.outcome,
+            reason=check.reason,
+            at=clock.now(),
+        )
+        session.add(row)
+        session.flush()
+        ledger.append(
+            session,
+            clock,
+            "check.recorded",
+            row.id,
+            {
+                "submission": submission.id,
+                "run": row.run,
+                "check": row.check_id,
+                "outcome": row.outcome.value,
+                "reason": ledger.digest(row.reason),
+            },
+            supplier_id=row.supplier_id,
+        )
+    submission.outcome = worst(check.outcome for check in checks)
+    submission.verified_at = clock.now()
+    submission.progress_done = submission.progress_total = 1
+    submission.progress_note = ""
+    return submission.outcome
+
+
+def _state_after(state: SubmissionState, before: Outcome | None, now: Outcome) -> SubmissionState:
+    if now is Outcome.PASS:
+        return SubmissionState.REFUSED if state is SubmissionState.REFUSED else SubmissionState.ACCEPTED
+    if state is SubmissionState.REFUSED:
+        return state
+    if state is SubmissionState.ACCEPTED and before is not None:
+        worse = _SEVERITY.index(now) > _SEVERITY.index(before)
+        return SubmissionState.VERIFIED if worse else SubmissionState.ACCEPTED
+    return SubmissionState.VERIFIED
+
+
+def _recheck_lot(session: Session, clock: Clock, submission: Submission) -> None:
+    """A new run of the lot's checks: what attestations prove is judged anew, the rest stands as it was."""
+    if submission.outcome is None or is_pending(submission):
+        return
+    session.flush()
+    fresh = lots.attested_check(session, lots.lot_of(session, submission.id))
+    checks = tuple(
+        fresh if row.check_id == fresh.id else Check(row.check_id, row.outcome, row.reason)
+        for row in newest_checks(session, submission)
+    )
+    before = submission.outcome
+    outcome = _write_run(session, clock, submission, checks)
+    if submission.state is not SubmissionState.WITHDRAWN:
+        submission.state = _state_after(submission.state, before, outcome)
