@@ -1,1 +1,1 @@
-"""Policy: controls, weights and tiers as data; a pure evaluator; questionnaires. Knows no table and no door."""
+"""Policy: controls, weights and tiers as data; a pure evaluator; questionnaires. Knows no table, no door."""

@@ -57,7 +57,9 @@ def plain_of(thing: Any) -> Any:
 
 
 def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
-    """JSON without what JSON readers disagree about: no member twice, no NaN, no Infinity. `max_bytes` is the limit."""
+    """JSON without what JSON readers disagree about: no member twice, no NaN, no Infinity. `max_bytes` is the
+    limit.
+    """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > max_bytes:
         raise PolicyError(f"{what}: expected at most {max_bytes} bytes, found {len(raw)}")
@@ -137,7 +139,7 @@ def _object(kind: Any, plain: Any, what: str, where: str) -> Any:
     known = {field.name: field for field in fields(kind)}
     if unknown := sorted(set(plain) - set(known)):
         raise PolicyError(
-            f"{what}: {where or 'the whole'}: expected only {', '.join(known)}, found the member {unknown[0]!r}"
+            f"{what}: {where or 'the whole'}: expected only {', '.join(known)}, found {unknown[0]!r}"
         )
     values = {}
     for name, field in known.items():

@@ -21,7 +21,9 @@ class EvidenceFact:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFact:
-    """The newest submitted answer to a question: "yes", a choice, an ISO date, or text; and the files beside it."""
+    """The newest submitted answer to a question: "yes", a choice, an ISO date, or text; and the files beside
+    it.
+    """
 
     value: str
     evidence: tuple[EvidenceFact, ...] = ()
@@ -32,7 +34,8 @@ class CheckFact:
     """One recorded check of a current submission (one not superseded by a newer one of the same thing).
 
     `outcome` is pass, fail, warn, unreadable, not_applicable or not_run; only `pass` proves anything.
-    `subject` is for people ("firmware BMS-1 2.1.0"); `kind` is the submission's: the part of `id` before the dot.
+    `subject` is for people ("firmware BMS-1 2.1.0"); `kind` is the submission's: the part of `id` before
+    the dot.
     """
 
     id: str
@@ -72,7 +75,8 @@ class ExceptionFact:
 class Facts:
     """Everything the policy looks at. The order of the entries never matters.
 
-    `dates`: end_of_sale, end_of_support. `contacts`: security. `last_assessed`: the day people last decided, or None.
+    `dates`: end_of_sale, end_of_support. `contacts`: security. `last_assessed`: the day people last
+    decided, or None.
     """
 
     answers: Mapping[str, AnswerFact] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a policy is: controls, areas, tiers and knock-outs as data. The JSON has the shape of these classes."""
+"""What a policy is: controls, areas, tiers, knock-outs as data. The JSON has the shape of these classes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -89,7 +89,8 @@ class Condition:
 class Claim:
     """What a supplier must say: one of `answers` (empty: any answer) to `question`, or a `fact`.
 
-    Facts: `entity.<role>` (named, with a country), `date.<name>` (given and still ahead), `contact.<name>` (given).
+    Facts: `entity.<role>` (named, with a country), `date.<name>` (given and still ahead), `contact.<name>`
+    (given).
     """
 
     question: str | None = None
@@ -100,8 +101,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The question whose attached files back the claim. `issued_on` and `expires_on` name questions answered with
-    a date; a missing one counts as out of date. `max_age_days` counts from `issued_on`."""
+    """The question whose attached files back the claim. `issued_on` and `expires_on` name questions answered
+    with a date; a missing one counts as out of date. `max_age_days` counts from `issued_on`.
+    """
 
     question: str
     issued_on: str | None = None
@@ -121,11 +123,11 @@ class MinimumOnce:
 class Control:
     """One thing we require. `requirement` has one entry for each tier.
 
-    All of `claimed_by` make it claimed; with a current file from `documented_by` it is documented; when every check in
-    `verified_by` passes on every submission of that check's kind it is verified. A failing check in `verified_by`
-    or `contradicted_by` beats all of these.
-    `minimum` (else the policy's) is the weakest strength that meets it. `waits_for`: cannot be judged, and is not
-    held against anybody, before a submission of that kind was checked. `unless`: does not apply then.
+    All of `claimed_by` make it claimed; with a current file from `documented_by` it is documented; when
+    every check in `verified_by` passes on every submission of that check's kind it is verified. A failing
+    check in `verified_by` or `contradicted_by` beats all of these. `minimum` (else the policy's) is the
+    weakest strength that meets it. `waits_for`: cannot be judged, and is not held against anybody, before
+    a submission of that kind was checked. `unless`: does not apply then.
     """
 
     id: str
@@ -251,7 +253,9 @@ def read_text(source: str | Path) -> tuple[str, str]:
 
 
 def load(source: str | Path) -> Policy:
-    """A policy from its JSON text, or from the file at a path. Raises PolicyError on anything that does not hold."""
+    """A policy from its JSON text, or from the file at a path. Raises PolicyError on anything that does not
+    hold.
+    """
     text, what = read_text(source)
     plain = codec.parse_json(text, what, POLICY_MAX_BYTES)
     if isinstance(plain, dict) and "digest" in plain:
@@ -285,7 +289,7 @@ def _check(policy: Policy, what: str) -> None:
         0 < points[0] <= points[1] <= points[2] == FULL_SCORE, "strengths", "rising points up to 100", points
     )
     need(policy.reassess_after_days > 0, "reassess_after_days", "at least 1", policy.reassess_after_days)
-    # 2. An accepted gap is never better than conditional, and proof of the opposite never better than mere absence.
+    # 2. No gap leaves approvable, and proof of the opposite is never better than mere absence.
     caps = policy.caps
     for name in ("required_unmet", "required_contradicted", "expected_contradicted", "accepted"):
         cap = getattr(caps, name)
@@ -324,6 +328,8 @@ def _check_control(policy: Policy, control: Control, need: Any) -> None:
         "a requirement for each of three tiers",
         control.requirement,
     )
+    asked = set(control.requirement) - {Requirement.NOT_ASKED}
+    need(bool(asked), where, "at least one tier that asks for it", control.requirement)
     need(control.weight > 0, where, "a weight of at least 1", control.weight)
     need(all((control.title, control.why, control.closes)), where, "a title, why and closes", "an empty one")
     # 5. A knock-out is required in the tiers where it knocks out.
@@ -375,7 +381,6 @@ def _check_control(policy: Policy, control: Control, need: Any) -> None:
         policy.minimum(control, tier) for tier in TIERS if control.asked(tier) is not Requirement.NOT_ASKED
     ]
     floors += [control.minimum_once.strength] if control.minimum_once else []
-    need(bool(floors), where, "at least one tier that asks for it", control.requirement)
     for floor in floors:
         need(
             Strength.NONE.rank < floor.rank <= control.best.rank,

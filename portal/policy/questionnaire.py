@@ -13,8 +13,8 @@ from unicodedata import category
 
 from portal.errors import PolicyError, Problem
 from portal.policy import codec
-from portal.policy.facts import AnswerFact, EntityFact, Facts
-from portal.policy.model import Condition, Policy, read_text
+from portal.policy.facts import EntityFact, Facts
+from portal.policy.model import Condition, read_text
 
 QUESTIONNAIRE_MAX_BYTES = 1024 * 1024
 TEXT_MAX = 2000
@@ -62,9 +62,10 @@ YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. With `evidence` required, a file is required for every answer, or only for `evidence_when`.
-    `visible_if` names an earlier question. `feeds`: the fact that the answer becomes (`entity.<role>.name`,
-    `entity.<role>.country`, `date.<name>`, `contact.<name>`)."""
+    """One question. With `evidence` required, a file is required for every answer, or only for
+    `evidence_when`. `visible_if` names an earlier question. `feeds`: the fact that the answer becomes
+    (`entity.<role>.name`, `entity.<role>.country`, `date.<name>`, `contact.<name>`).
+    """
 
     id: str
     section: str
@@ -155,7 +156,7 @@ def visible(questionnaire: Questionnaire, answers: Mapping[str, str]) -> tuple[Q
 
 
 def answer_problem(question: Question, value: object) -> Problem | None:
-    """What is wrong with a given answer; None when nothing is. An empty answer is not wrong, only not given."""
+    """What is wrong with a given answer; None when nothing is. Empty is not wrong, only not given."""
     expected, fix = _expected(question)
 
     def wrong(found: str) -> Problem:
@@ -200,8 +201,9 @@ def question_problems(question: Question, value: object, files: int) -> tuple[Pr
 def problems(
     questionnaire: Questionnaire, answers: Mapping[str, str], evidence: Mapping[str, Sequence[object]]
 ) -> tuple[Problem, ...]:
-    """Everything that keeps the answers from being submitted, in the order of the questions. `evidence`: the files
-    attached to each question. Answers to hidden questions do not count; unknown questions are named."""
+    """Everything that keeps the answers from being submitted, in the order of the questions. `evidence`: the
+    files attached to each question. Answers to hidden questions do not count; unknown questions are named.
+    """
     found = [
         Problem(question_id, f"a question of {questionnaire.id} {questionnaire.version}", "no such question")
         for question_id in sorted(
@@ -228,8 +230,9 @@ def progress(
 
 
 def apply_answers(questionnaire: Questionnaire, facts: Facts) -> Facts:
-    """The facts with answers settled: those to hidden or unknown questions and wrong ones dropped, and what answers
-    feed added. A fact that was recorded elsewhere stays: an answer never overrules a record."""
+    """The facts with answers settled: those to hidden or unknown questions and wrong ones dropped, and what
+    answers feed added. A fact that was recorded elsewhere stays: an answer never overrules a record.
+    """
     values = {question_id: answer.value for question_id, answer in facts.answers.items()}
     kept = {
         question.id: facts.answers[question.id]
@@ -255,13 +258,6 @@ def apply_answers(questionnaire: Questionnaire, facts: Facts) -> Facts:
         dates=dates | dict(facts.dates),
         contacts=contacts | dict(facts.contacts),
     )
-
-
-def check_against(questionnaire: Questionnaire, policy: Policy) -> None:
-    """Raises PolicyError unless each refers to the other rightly: no question or answer that the policy reads is
-    missing, and every question names the controls that read it."""
-    for fault in _mismatches(questionnaire, policy):
-        raise PolicyError(f"questionnaire {questionnaire.id} and policy {policy.id}: {fault}")
 
 
 def _expected(question: Question) -> tuple[str, str]:
@@ -350,58 +346,3 @@ def _compiles(pattern: str) -> bool:
     except re.error:
         return False
     return True
-
-
-def _mismatches(questionnaire: Questionnaire, policy: Policy) -> list[str]:
-    faults = []
-    known = {control.id for control in policy.controls}
-    for question in questionnaire.questions:
-        faults += [
-            f"{question.id} names {name}, which the policy has not"
-            for name in sorted(set(question.controls) - known)
-        ]
-    fed: dict[str, list[Question]] = {}
-    for question in questionnaire.questions:
-        if question.feeds:
-            kind, name = question.feeds.split(".")[:2]
-            fed.setdefault(f"{kind}.{name}", []).append(question)
-    for control in policy.controls:
-        read: list[Question | None] = []
-        for claim in control.claimed_by:
-            if claim.fact and claim.fact not in fed:
-                faults.append(f"{control.id} needs {claim.fact}, which no question feeds")
-            read += fed.get(claim.fact or "", [])
-            if claim.question:
-                question_or_none = questionnaire.question(claim.question)
-                read.append(question_or_none)
-                faults += _unknown_answers(control.id, question_or_none, claim.answers)
-        if control.unless:
-            faults += _unknown_answers(
-                control.id, questionnaire.question(control.unless.question), control.unless.answers
-            )
-        if document := control.documented_by:
-            asked = questionnaire.question(document.question)
-            read.append(asked)
-            if asked and asked.evidence is EvidenceRule.NONE:
-                faults.append(f"{control.id} is documented by {asked.id}, which takes no files")
-            for dated in (document.issued_on, document.expires_on):
-                day = questionnaire.question(dated) if dated else None
-                if dated and (day is None or day.type is not QuestionType.DATE):
-                    faults.append(f"{control.id} reads the date {dated}, which no question of type date asks")
-                read += [day] if day else []
-        faults += [
-            f"{control.id} reads {question.id}, which does not name it"
-            for question in read
-            if question and control.id not in question.controls
-        ]
-    have = {question.id for question in questionnaire.questions}
-    return [
-        f"the policy reads {name}, which is not asked" for name in sorted(policy.questions() - have)
-    ] + faults
-
-
-def _unknown_answers(control_id: str, question: Question | None, answers: tuple[str, ...]) -> list[str]:
-    if question is None or not question.options:
-        return []
-    unknown = set(answers) - {choice.value for choice in question.options}
-    return [f"{control_id} counts {name!r}, which {question.id} does not offer" for name in sorted(unknown)]

@@ -1,4 +1,4 @@
-"""What an assessment says: frozen, with reasons, as canonical bytes; and the difference between two of them."""
+"""What an assessment says, frozen and with reasons, as canonical bytes; and the difference of two."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -46,8 +46,9 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class AreaResult:
-    """One area. `score` is 0..100, None where no control applies. The counts are of controls: `accepted` are unmet
-    with an exception, `unmet` without; `waiting` do not apply, or not yet."""
+    """One area. `score` is 0..100, None where no control applies. The counts are of controls: `accepted` are
+    unmet with an exception, `unmet` without; `waiting` do not apply, or not yet.
+    """
 
     id: str
     title: str
@@ -61,7 +62,9 @@ class AreaResult:
 
 @dataclass(frozen=True, slots=True)
 class KnockOutResult:
-    """An unmet knock-out. With `accepted_until` it is accepted by an exception and does not decide the rating."""
+    """An unmet knock-out. With `accepted_until` it is accepted by an exception and does not decide the
+    rating.
+    """
 
     control_id: str
     title: str
@@ -73,7 +76,7 @@ class KnockOutResult:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An unmet control: `why` it is unmet, why that `matters`, what `closes` it. Accepted gaps stay listed."""
+    """An unmet control: `why` it is unmet, why that `matters`, what `closes` it. Accepted ones stay."""
 
     control_id: str
     area: str
@@ -89,7 +92,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The policy applied to the facts on the day `as_of`. Equal facts, policy, tier and day give equal bytes."""
+    """The policy applied to the facts on the day `as_of`. Equal facts, policy, tier, day: equal bytes."""
 
     rating: Rating
     rating_reasons: tuple[str, ...]
@@ -124,8 +127,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """A control that is judged otherwise than before. `was` and `now`: strengths, None where it did not apply.
-    `why`: the reasons of the newer judgement."""
+    """A control that is judged otherwise than before. `was` and `now`: strengths, None where it did not
+    apply. `why`: the reasons of the newer judgement.
+    """
 
     control_id: str
     title: str
