@@ -18,7 +18,7 @@ from portal.submissions.firmware.versions import parse_version, same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.suppliers.keys import trust_for
 from portal.suppliers.models import Component, KeyState, SigningKey
-from portal.suppliers.service import clean_text
+from portal.suppliers.rules import clean_text
 from portal.verification import Check, FileReport, Outcome, inspect_key, verify_file, worst
 
 SIGNATURE_MAX = 65_536
@@ -97,6 +97,7 @@ def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
 class FirmwareFindings:
     checks: tuple[Check, ...]
     report: FileReport
+    signing_key_id: str | None  # the row of the key that made a valid signature
 
     def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
         """Keep what the image says of itself, and accept the release if every check passed."""
@@ -107,7 +108,7 @@ class FirmwareFindings:
         release.claims = self.report.claims_json
         release.image_version = claims.get("version")
         release.security_counter = claims.get("security_counter")
-        release.signing_key_id = self.report.key_id
+        release.signing_key_id = self.signing_key_id
         outcome = worst(check.outcome for check in self.checks)
         if outcome is _P and release.accepted_at is None:
             release.accepted_at = clock.now()
@@ -139,7 +140,13 @@ def examine(
         _rollback(session, release, claims),
         _lineage(session, release, report.sha256),
     ]
-    return FirmwareFindings(tuple(checks), report)
+    signed_by = session.scalars(
+        select(SigningKey.id).where(
+            SigningKey.supplier_id == submission.supplier_id,
+            SigningKey.fingerprint == (report.key_fingerprint or ""),
+        )
+    ).first()
+    return FirmwareFindings(tuple(checks), report, signed_by)
 
 
 def _signature(store: BlobStore, evidence: Evidence | None) -> bytes | None:

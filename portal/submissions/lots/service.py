@@ -28,7 +28,7 @@ from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.suppliers.keys import trust_for
 from portal.suppliers.models import Product
-from portal.suppliers.service import clean_text
+from portal.suppliers.rules import clean_text
 from portal.verification import Check, Outcome, verify_file, worst
 
 MANIFEST_MAX_BYTES = 64 << 20
