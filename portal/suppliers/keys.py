@@ -106,7 +106,7 @@ def decide_key(
         (
             text_problem("note", note, NOTE_MAX),
             Problem(
-                "fingerprint_typed",
+                "fingerprint",
                 f"the last {TYPED} characters of the fingerprint",
                 repr(fingerprint_typed[:80]) if typed else "nothing",
                 "Ask the supplier by another channel, such as a telephone number that you know.",
@@ -166,7 +166,7 @@ def trust_for(session: Session, supplier_id: str) -> Trust:
 def trust_key(key: SigningKey) -> TrustKey:
     """A key as the verifier takes it, whatever its state: the caller decides which ones count."""
     return TrustKey(
-        id=key_name(key),
+        id=key.id,  # so that what made a signature leads back to its row
         pem=key.pem,
         purposes=tuple(KeyPurpose(purpose).value for purpose in key.purposes),
         not_before=key.not_before,

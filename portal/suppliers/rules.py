@@ -51,6 +51,14 @@ def text_problem(where: str, value: str, longest: int, *, required: bool = True)
     return None
 
 
+def clean_text(text: str, where: str, longest: int, *, needed: bool = True) -> str:
+    """`text` without blanks around it. Line breaks and tabs may stand in it. Raises InvalidInput."""
+    kept = text.strip()
+    flat = kept.replace("\r", " ").replace("\n", " ").replace("\t", " ")
+    demand(f"The {where} cannot be kept.", (text_problem(where, flat, longest, required=needed),))
+    return kept
+
+
 def country_problem(where: str, value: str) -> Problem | None:
     if _COUNTRY.fullmatch(value):
         return None

@@ -17,13 +17,14 @@ from portal.errors import Conflict, NotAllowed, Problem
 from portal.ledger import service as ledger
 from portal.suppliers.keys import decide_key, distrust_key, key_name, register_key, trust_for, trust_key
 from portal.suppliers.models import Component, Entity, EntityRole, Product, Supplier
-from portal.suppliers.rules import country_problem, demand, own_supplier, owned, text_problem
+from portal.suppliers.rules import clean_text, country_problem, demand, own_supplier, owned, text_problem
 
 __all__ = [
-    "MEASURES",
+    "LIMITS",
     "ProductChanges",
     "add_component",
     "add_entity",
+    "clean_text",
     "create_product",
     "create_supplier",
     "decide_key",
@@ -36,7 +37,7 @@ __all__ = [
     "update_product",
 ]
 
-MEASURES: Final = {"capacity_ah": "Ah", "resistance_mohm": "mΩ", "ocv_v": "V"}
+LIMITS: Final = {"capacity_ah": "Ah", "resistance_mohm": "mΩ", "ocv_v": "V"}
 """What limits can be set for, with the unit: the measured values of every unit in a lot."""
 STRICTEST_TIER: Final = 1
 COMPONENTS_MAX: Final = 64
@@ -219,7 +220,7 @@ def _kept(value: object) -> object:
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, Mapping):
-        return {name: {end: float(number) for end, number in ends.items()} for name, ends in value.items()}
+        return {name: {end: float(n) for end, n in ends.items()} for name, ends in value.items() if ends}
     return value
 
 
@@ -249,12 +250,10 @@ def _limit_problems(limits: Mapping[str, Any]) -> list[Problem]:
     found = []
     for measure, ends in limits.items():
         where = f"limits.{measure}"
-        if measure not in MEASURES:
-            found.append(Problem(where, "one of " + ", ".join(MEASURES), repr(measure[:40])))
+        if measure not in LIMITS:
+            found.append(Problem(where, "one of " + ", ".join(LIMITS), repr(measure[:40])))
             continue
-        numbers = (
-            ends.values() if isinstance(ends, Mapping) and ends and set(ends) <= {"min", "max"} else [None]
-        )
+        numbers = ends.values() if isinstance(ends, Mapping) and set(ends) <= {"min", "max"} else [None]
         if not all(isinstance(n, int | float) and not isinstance(n, bool) and isfinite(n) for n in numbers):
             found.append(Problem(where, "min, max or both, as finite numbers", repr(ends)[:80]))
         elif len(ends) == 2 and ends["min"] > ends["max"]:
