@@ -7,7 +7,6 @@ https://tus.io/protocols/resumable-upload
 
 import base64
 import binascii
-import hmac
 import re
 import socket
 from collections.abc import Iterator
@@ -19,18 +18,21 @@ from flask import Blueprint, Response, abort, current_app, jsonify, request, url
 from werkzeug.exceptions import BadRequest
 from werkzeug.http import http_date
 
+from portal.accounts.credentials import derive
 from portal.clock import rfc3339
 from portal.errors import Problem
 from portal.evidence import uploads
 from portal.evidence.models import Upload
 from portal.evidence.uploads import Checksum, CommitPoints, Source, Vault
 from portal.http.context import actor, clock, parts, session
+from portal.http.limits import hit
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,expiration,termination,checksum"
 PIECE: Final = "application/offset+octet-stream"
 MOST_METADATA = 4096  # characters
 SILENCE_SECONDS = 60.0  # a sender that says nothing for so long is gone
+EMPTY_PIECES: Final = "60 per minute"  # of one person: they move nothing forward
 _DIGESTS = {"sha1": 20, "sha256": 32}  # bytes
 
 blueprint = Blueprint("files", __name__, url_prefix="/files")
@@ -39,11 +41,10 @@ blueprint = Blueprint("files", __name__, url_prefix="/files")
 def vault() -> Vault:
     """The vault as this installation is set up."""
     own = parts()
-    secret = current_app.config["SECRET_KEY"].encode()
     return Vault(
         store=own.store,
         spool=own.spool,
-        key=hmac.digest(secret, b"lotgate upload hash state 1", "sha256"),
+        key=derive(current_app.config["SECRET_KEY"], "upload-hash-state"),
         max_bytes=own.settings.upload_max_bytes,
         quota_bytes=own.settings.supplier_quota_bytes,
         expiry=timedelta(hours=own.settings.upload_expiry_hours),
@@ -133,6 +134,8 @@ def append(upload_id: str) -> Response:
         abort(415, f"Expected Content-Type: {PIECE}.")
     offset, checksum = _number("Upload-Offset"), _checksum()
     source, size = _body()
+    if size == 0:
+        hit(EMPTY_PIECES, "empty piece", actor().user_id)
     _append(upload_id, source, offset, size, checksum)
     return _progress(upload_id, 204)
 

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ from sqlalchemy import select
 from portal.accounts.actors import Actor
 from portal.clock import FixedClock
 from portal.db import TenantSession
-from portal.evidence import service, uploads
+from portal.evidence import service
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.spool import open_spool
 from portal.evidence.sweep import Swept
@@ -96,5 +95,5 @@ def test_an_orphan_that_is_delivered_again_is_no_orphan(vault: Vault, tmp_path: 
     orphan(vault, b"again", "1" * 64)
     path = vault.store._path("1" * 64)  # type: ignore[attr-defined]
     before = path.stat().st_ctime_ns
-    while os.stat(path).st_ctime_ns == before:
+    while path.stat().st_ctime_ns == before:
         orphan(vault, b"again", "1" * 64)

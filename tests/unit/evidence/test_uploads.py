@@ -27,6 +27,7 @@ from portal.errors import (
 )
 from portal.evidence import uploads
 from portal.evidence.models import Evidence, Upload, UploadState
+from portal.evidence.service import BLOCK
 from portal.evidence.spool import open_spool
 from portal.evidence.uploads import Checksum, CommitPoints, Source, Vault
 from portal.ledger.models import Entry
@@ -193,20 +194,20 @@ def test_a_sender_that_vanishes_keeps_what_arrived(bench: Bench) -> None:
 def test_a_connection_that_breaks_keeps_what_arrived(bench: Bench) -> None:
     class Breaking:
         def __init__(self) -> None:
-            self.blocks = [DATA[: uploads.BLOCK]]
+            self.blocks = [DATA[:BLOCK]]
 
         def read(self, _size: int) -> bytes:
             if not self.blocks:
                 raise ConnectionResetError
             return self.blocks.pop()
 
-    upload = bench.opened(4 * uploads.BLOCK)
-    data = bytes(uploads.BLOCK)
+    upload = bench.opened(4 * BLOCK)
+    data = bytes(BLOCK)
     source = Breaking()
     source.blocks = [data]
     with pytest.raises(InvalidInput):
-        bench.append(upload, source, 0, length=4 * uploads.BLOCK)
-    assert bench.load(upload).offset == uploads.BLOCK
+        bench.append(upload, source, 0, length=4 * BLOCK)
+    assert bench.load(upload).offset == BLOCK
 
 
 @pytest.mark.parametrize("algorithm", uploads.CHECKSUMS)
