@@ -34,7 +34,7 @@ def create_app(
     db.init_app(app)
     with app.app_context():
         prepare_engine(db.engine)
-        queue = jobs or DurableQueue(db.engine, settings)
+        queue = jobs or DurableQueue(db.engine)
     app.extensions["lotgate"] = Parts(
         settings=settings,
         clock=clock or SystemClock(),
