@@ -4,8 +4,9 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from portal import __version__
-from portal.web import errors, files, filters, headers, home, navigation
+from portal.web import account, admin, errors, files, filters, headers, home, navigation, security
 from portal.web.icons import icon
+from portal.web.review import blueprint as review
 
 
 def init_app(app: Flask) -> None:
@@ -16,6 +17,10 @@ def init_app(app: Flask) -> None:
     headers.init_app(app)
     errors.init_app(app)
     Bootstrap5(app)  # Bootstrap's files come out of its wheel, never from another host
+    security.init_app(app)
+    app.register_blueprint(account.blueprint)
+    app.register_blueprint(admin.blueprint)
     app.register_blueprint(files.blueprint)
     app.register_blueprint(home.blueprint)
+    app.register_blueprint(review)
     app.add_url_rule("/health", endpoint="health", view_func=home.health)

@@ -5,7 +5,6 @@ from typing import Any
 from flask import Blueprint, current_app, g, url_for
 
 from portal.accounts.permissions import Permission
-from portal.policy.codec import digest
 from portal.web.review.words import CAUSES, CHANGES, DECISIONS, KINDS, ROLES
 
 blueprint = Blueprint("review", __name__, url_prefix="/r")
@@ -23,6 +22,13 @@ def url_if(endpoint: str, **values: Any) -> str | None:
     return url_for(endpoint, **values) if endpoint in current_app.view_functions else None
 
 
+@blueprint.app_template_filter()
+def sentence(text: str) -> str:
+    """With a capital at the start and a full stop at the end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".") if text else ""
+
+
 @blueprint.context_processor
 def words() -> dict[str, Any]:
     return {
@@ -31,5 +37,4 @@ def words() -> dict[str, Any]:
         "DECISIONS": DECISIONS,
         "KINDS": KINDS,
         "ROLES": ROLES,
-        "digest_of": digest,
     }
