@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import select
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
@@ -60,20 +60,24 @@ class Screens:
 
     def __init__(self, app: Flask, base: str, browser: Browser, out: Path, scheme: str) -> None:
         self.app, self.base, self.browser, self.out, self.scheme = app, base, browser, out, scheme
+        # A session holds for one browser only: be the one that the test client says it is.
+        self.agent = str(app.test_client().environ_base["HTTP_USER_AGENT"])
         self.routes = app.url_map.bind(urlsplit(base).netloc)
         self.faults: list[str] = []
         self.pictures = 0
 
-    def walk(self, role: str, user: User | None, only: str) -> None:
-        context = self.browser.new_context(color_scheme=self.scheme)
-        if user is not None:
-            self._sign_in(context, user)
+    def walk(self, role: str, cookie: str | None, only: str) -> None:
+        context = self.browser.new_context(color_scheme=self.scheme, user_agent=self.agent)
+        if cookie is not None:
+            context.add_cookies(
+                [{"name": self.app.config["SESSION_COOKIE_NAME"], "value": cookie, "url": self.base}]
+            )
         page = context.new_page()
         page.on("console", lambda message: self._console(role, page, message.type, message.text))
         page.on("pageerror", lambda error: self.faults.append(f"{role} {page.url}: script: {error}"))
         seen: Counter[str] = Counter()
         paths: set[str] = set()
-        waiting = deque(["/", "/login", "/account/"] if user is None else ["/", "/account/"])
+        waiting = deque(["/", "/login", "/account/"] if cookie is None else ["/", "/account/"])
         while waiting:
             path = waiting.popleft()
             endpoint = self._endpoint(path)
@@ -126,12 +130,13 @@ class Screens:
         except HTTPException:
             return None
 
-    def _sign_in(self, context: BrowserContext, user: User) -> None:
-        client = signed_in_client(self.app, user)
-        cookie = client.get_cookie("session")
-        if cookie is None:
-            raise RuntimeError("the test client has no session cookie")
-        context.add_cookies([{"name": "session", "value": cookie.value, "url": self.base}])
+
+def cookie_of(app: Flask, user: User) -> str:
+    """A session cookie of `user`, made as the tests make theirs: without the sign-in pages."""
+    found = signed_in_client(app, user).get_cookie(app.config["SESSION_COOKIE_NAME"])
+    if found is None:
+        raise RuntimeError("the test client has no session cookie")
+    return found.value
 
 
 def people(settings: Settings, wanted: str) -> list[tuple[str, User]]:
@@ -163,13 +168,15 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = Settings(var_dir=arguments.var)
     app = create_app(settings)
+    # Before Playwright: its event loop and Flask's clean-up after a request do not share a thread.
+    cookies = {name: cookie_of(app, user) for name, user in people(settings, arguments.role)}
     with served(app) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         screens = Screens(app, base, browser, arguments.out, "dark" if arguments.dark else "light")
         if arguments.role in "visitor":
             screens.walk("visitor", None, arguments.only)
-        for name, user in people(settings, arguments.role):
-            screens.walk(name, user, arguments.only)
+        for name, cookie in cookies.items():
+            screens.walk(name, cookie, arguments.only)
         browser.close()
     sys.stdout.write("".join(f"{fault}\n" for fault in dict.fromkeys(screens.faults)))
     sys.stdout.write(f"{screens.pictures} pictures in {arguments.out}, {len(screens.faults)} faults\n")
