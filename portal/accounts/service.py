@@ -103,6 +103,16 @@ def create_user(
     return user, password
 
 
+def renew_password(session: Session, user: User) -> str:
+    """A freshly made password in place of the old one; every session of theirs ends. Returns it."""
+    password = new_password()
+    user.password = hash_password(password)
+    user.failed_sign_ins, user.locked_until = 0, None
+    end_sessions(user)
+    session.flush()
+    return password
+
+
 def enrol_totp(session: Session, user: User) -> str:
     """Give `user` a second factor without their help (the demo does); returns the secret in base32."""
     user.tf_totp_secret, secret = new_totp_secret()

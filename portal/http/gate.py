@@ -1,16 +1,65 @@
-"""The gate: before every request, who is it, and does the access table let them in?"""
+"""The gate: before every request, who is it, and does the access table let them in?
 
-from flask import Flask, Response, abort, g, redirect, request, url_for
-from flask_security import current_user
+In this order: tries are counted, the asker is identified (by token or by cookie, never both), sent to set up a
+second factor where theirs is missing, held against the access table, and, with a cookie, asked for the CSRF token.
+"""
+
+from typing import Final
+
+from flask import Flask, abort, flash, g, redirect, request, session, url_for
+from flask_security import current_user, logout_user
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response
 
 from portal.accounts.actors import Actor, actor_of
+from portal.accounts.models import User
 from portal.accounts.permissions import Permission
+from portal.accounts.service import is_admitted
 from portal.db import begin_reading, end_reading, set_scope
-from portal.http.access import ACCESS, PUBLIC, SIGNED_IN, Rule
-from portal.http.context import db
+from portal.http import limits
+from portal.http.access import ACCESS, CLOSED, PUBLIC, SIGNED_IN, Rule
+from portal.http.context import db, parts
+from portal.http.tokens import challenge, has_bearer, identify_bearer
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Where something could be guessed by trying: the tries from one address are limited, all of these together.
+GUESSABLE: Final = frozenset(
+    {
+        "account.accept",
+        "security.change_password",
+        "security.forgot_password",
+        "security.login",
+        "security.mf_recovery",
+        "security.reset_password",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "security.verify",
+    }
+)
+# What a person whose second factor is missing can reach.
+CONFINED_TO: Final = frozenset(
+    {
+        "bootstrap.static",
+        "health",
+        "security.logout",
+        "security.two_factor_setup",
+        "security.two_factor_setup_validate",
+        "security.two_factor_token_validation",
+        "security.verify",
+        "static",
+    }
+)
+SEEN_EVERY: Final = 60  # seconds; the cookie is not written anew with every request
+csrf = CSRFProtect()
 
 
 def init_app(app: Flask) -> None:
+    app.config.update(
+        WTF_CSRF_CHECK_DEFAULT=False,  # the gate asks, once it knows who it is
+        WTF_CSRF_TIME_LIMIT=None,  # lives as long as the session
+    )
+    csrf.init_app(app)
+    limits.init_app(app)
     app.before_request(_admit)
     app.teardown_request(_leave)
 
@@ -36,31 +85,15 @@ def rule_for(endpoint: str | None, method: str) -> Rule | None:
     return rows.get(method) or (rows.get("GET") if method == "HEAD" else None)
 
 
-def _admit() -> Response | None:
-    g.reading = begin_reading() if request.method in {"GET", "HEAD", "OPTIONS"} else None
-    g.actor = None
-    if request.routing_exception is not None:
-        return None  # 404 and 405 are answered by the error pages
-    g.actor = identify()
-    if g.actor is not None:
-        set_scope(db.session, g.actor.scope)
-    rule = rule_for(request.endpoint, request.method)
-    if rule is None:
-        abort(404)
-    if allows(rule, g.actor):
-        return None
-    if g.actor is None:
-        if wants_page():
-            return redirect(url_for("security.login", next=request.full_path.rstrip("?")))  # type: ignore[return-value]
-        abort(401)
-    abort(403)
+def begin_session() -> None:
+    """Note when this session began; called where a person has shown all their factors."""
+    now = parts().clock.now().timestamp()
+    session["since"] = session["seen"] = now
 
 
 def identify() -> Actor | None:
-    """The actor by session cookie. (Bearer tokens: see portal/http/tokens.py once there.)"""
-    if current_user.is_authenticated:
-        return actor_of(current_user)
-    return None
+    """The actor of this request: of its token where it shows one, else of its cookie."""
+    return identify_bearer() if has_bearer() else _identify_cookie()
 
 
 def wants_page() -> bool:
@@ -68,9 +101,72 @@ def wants_page() -> bool:
     return not request.path.startswith(("/api/", "/files/"))
 
 
+def _admit() -> Response | None:
+    g.reading = begin_reading() if request.method in SAFE else None
+    g.actor = None
+    g.confined = False
+    if request.routing_exception is not None:
+        return None  # 404 and 405 are answered by the error pages
+    if request.method == "POST" and request.endpoint in GUESSABLE:
+        limits.guess_limit()
+    g.actor = identify()
+    if g.actor is not None:
+        set_scope(db.session, g.actor.scope)
+    rule = rule_for(request.endpoint, request.method)
+    if rule is None or rule == CLOSED:
+        abort(404)
+    if g.confined and request.endpoint not in CONFINED_TO:
+        return redirect(url_for("security.two_factor_setup")) if wants_page() else abort(403)
+    if not allows(rule, g.actor):
+        return _refuse()
+    if request.method not in SAFE and not has_bearer():
+        csrf.protect()
+    if _shows_a_page() and session.pop("codes_due", False):
+        return redirect(url_for("security.mf_recovery_codes"))
+    return None
+
+
+def _identify_cookie() -> Actor | None:
+    if not current_user.is_authenticated:
+        return None
+    user: User = current_user._get_current_object()  # noqa: SLF001  # the row itself, not the proxy
+    if not is_admitted(user) or _is_over():
+        logout_user()
+        session.clear()
+        if wants_page():
+            flash("Your session has ended. Please sign in again.", "info")
+        return None
+    g.confined = user.needs_second_factor and not user.has_second_factor
+    return actor_of(user)
+
+
+def _is_over() -> bool:
+    """Whether the session is past its idle or absolute end; one that does not say when it began is."""
+    now, settings = parts().clock.now().timestamp(), parts().settings
+    since, seen = session.get("since"), session.get("seen")
+    if not isinstance(since, int | float) or not isinstance(seen, int | float):
+        return True
+    if now - since >= settings.session_hours * 3600 or now - seen >= settings.session_idle_minutes * 60:
+        return True
+    if now - seen >= SEEN_EVERY:
+        session["seen"] = now
+    return False
+
+
+def _refuse() -> Response:
+    if g.actor is not None:
+        abort(403)
+    if not wants_page():
+        raise challenge()
+    target = request.full_path.rstrip("?") if request.method in SAFE else None
+    return redirect(url_for("security.login", next=target))
+
+
+def _shows_a_page() -> bool:
+    return request.method == "GET" and wants_page() and request.endpoint not in {"static", "bootstrap.static"}
+
+
 def _leave(_error: BaseException | None) -> None:
     token = g.pop("reading", None)
     if token is not None:
         end_reading(token)
-
-
