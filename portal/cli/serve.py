@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from portal import logs
 from portal.cli.database import upgrade_database
 from portal.jobs.worker import Worker
 from portal.settings import Settings, load_settings
@@ -98,6 +99,7 @@ def prepare(settings: Settings) -> None:
 @click.option("--worker/--no-worker", default=None, help="Run a worker as well. Default: yes on SQLite.")
 def serve_command(worker: bool | None) -> None:
     settings = load_settings()
+    logs.configure(settings.log_level)
     prepare(settings)
     embedded = settings.database.startswith("sqlite")
     click.echo(f"Serving {settings.public_url} (Ctrl+C ends it)", err=True)
@@ -108,6 +110,7 @@ def serve_command(worker: bool | None) -> None:
 @click.option("--no-upgrade", is_flag=True, hidden=True, help="The caller has upgraded the database.")
 def worker_command(no_upgrade: bool) -> None:
     settings = load_settings()
+    logs.configure(settings.log_level)
     if not no_upgrade:
         prepare(settings)
     worker = Worker(settings)

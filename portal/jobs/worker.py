@@ -83,11 +83,17 @@ class Worker:
         self.engine.dispose()
 
     def _workflow(self, name: str, task: Callable[..., None]) -> Callable[..., None]:
+        def attempt(*arguments: str) -> None:
+            try:
+                task(self.bench, *arguments)
+            except Exception:
+                log.exception("job failed", job=name, arguments=arguments)
+                raise
+
         def run(*arguments: str) -> None:
             DBOS.run_step(
                 {"name": name, "retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5},
-                task,
-                self.bench,
+                attempt,
                 *arguments,
             )
 

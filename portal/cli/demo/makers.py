@@ -186,7 +186,9 @@ class Workshop:
                 line = envelope.to_dict()
                 if number in tampered:
                     statement["predicate"]["station"] = "EOL-9"  # type: ignore[index]
-                    line["payload"] = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {}).to_dict()["payload"]
+                    line["payload"] = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {}).to_dict()[
+                        "payload"
+                    ]
                 file.write(json.dumps(line) + "\n")
         return path
 

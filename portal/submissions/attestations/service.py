@@ -160,7 +160,7 @@ def examine(
         raise InvalidInput("the submission has no attestations")
     batch = batch_of(session, submission.id)
     rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
-    collector = _Collector(dict(rows.tuples()))
+    collector = _Collector(dict(rows.tuples().all()))
     with store.get_local_path(evidence.sha256) as path:
         report = verify_attestations(
             path,

@@ -3,9 +3,8 @@
 Revision: 0001, the first
 """
 
-from alembic import op
 import sqlalchemy as sa
-
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -13,37 +12,36 @@ branch_labels = None
 depends_on = None
 
 
-# Evidence of what was decided is never edited: the database itself refuses.
-APPEND_ONLY = (
-    "account_events",
-    "answers",
-    "assessments",
-    "checks",
-    "decisions",
-    "evidence",
-    "ledger_entries",
-)
+# Evidence of what was decided is never edited: the database itself refuses. None: no column may change.
+# A decision learns afterwards which assessment it settled, and nothing else.
+APPEND_ONLY: dict[str, str | None] = {
+    "account_events": None,
+    "answers": None,
+    "assessments": None,
+    "checks": None,
+    "decisions": "id, supplier_id, case_id, product_id, assessment_id, kind, reason, decided_by, decided_at, "
+    "seconds_id, effective",
+    "evidence": None,
+    "ledger_entries": None,
+}
 
 
 def forbid_changes() -> None:
-    dialect = op.get_bind().dialect.name
-    if dialect == "postgresql":
+    postgresql = op.get_bind().dialect.name == "postgresql"
+    if postgresql:
         op.execute(
             "CREATE FUNCTION lotgate_append_only() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$"
         )
-    for table in APPEND_ONLY:
-        if dialect == "postgresql":
-            op.execute(
-                f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    for table, columns in APPEND_ONLY.items():
+        update = f"UPDATE OF {columns}" if columns else "UPDATE"
+        for act, event in (("update", update), ("delete", "DELETE")):
+            refuse = (
                 "FOR EACH STATEMENT EXECUTE FUNCTION lotgate_append_only()"
+                if postgresql
+                else f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
-            continue
-        for act in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{act.lower()} BEFORE {act} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
+            op.execute(f"CREATE TRIGGER {table}_no_{act} BEFORE {event} ON {table} {refuse}")
 
 
 def upgrade() -> None:
@@ -164,6 +162,7 @@ def upgrade() -> None:
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("tf_primary_method", sa.String(length=64), nullable=True),
         sa.Column("tf_totp_secret", sa.String(length=255), nullable=True),
+        sa.Column("tf_last_counter", sa.Integer(), nullable=True),
         sa.Column("mf_recovery_codes", sa.UnicodeText(), nullable=True),
         sa.Column("failed_sign_ins", sa.Integer(), nullable=False),
         sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
@@ -765,9 +764,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("cases", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_cases_claimed_by"), ["claimed_by"], unique=False)
+        batch_op.create_index("ix_cases_counts", ["state", "claimed_by", "due_on", "number"], unique=False)
+        batch_op.create_index("ix_cases_due", ["due_on", "number"], unique=False)
+        batch_op.create_index("ix_cases_opened", ["opened_at", "number"], unique=False)
         batch_op.create_index(batch_op.f("ix_cases_product_id"), ["product_id"], unique=False)
-        batch_op.create_index("ix_cases_queue", ["state", "due_on", "id"], unique=False)
-        batch_op.create_index("ix_cases_rating", ["rating", "state"], unique=False)
+        batch_op.create_index("ix_cases_rating", ["rating", "due_on", "number"], unique=False)
         batch_op.create_index(batch_op.f("ix_cases_supplier_id"), ["supplier_id"], unique=False)
         batch_op.create_index(
             "uq_cases_one_open",
@@ -789,6 +790,7 @@ def upgrade() -> None:
                 "site",
                 "key",
                 "date",
+                "due",
                 "other",
                 name="changekind",
                 native_enum=False,
@@ -1040,6 +1042,7 @@ def upgrade() -> None:
         sa.Column("case_id", sa.String(length=32), nullable=False),
         sa.Column("product_id", sa.String(length=32), nullable=False),
         sa.Column("assessment_id", sa.String(length=32), nullable=False),
+        sa.Column("settled_id", sa.String(length=32), nullable=True),
         sa.Column(
             "kind",
             sa.Enum(
@@ -1062,6 +1065,7 @@ def upgrade() -> None:
         sa.Column("effective", sa.Boolean(), nullable=False),
         sa.Column("supplier_id", sa.String(length=32), nullable=False),
         sa.CheckConstraint("length(trim(reason)) > 0", name=op.f("ck_decisions_reason")),
+        sa.CheckConstraint("settled_id IS NULL OR effective", name=op.f("ck_decisions_settled")),
         sa.ForeignKeyConstraint(
             ["assessment_id"], ["assessments.id"], name=op.f("fk_decisions_assessment_id")
         ),
@@ -1069,6 +1073,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["decided_by"], ["users.id"], name=op.f("fk_decisions_decided_by")),
         sa.ForeignKeyConstraint(["product_id"], ["products.id"], name=op.f("fk_decisions_product_id")),
         sa.ForeignKeyConstraint(["seconds_id"], ["decisions.id"], name=op.f("fk_decisions_seconds_id")),
+        sa.ForeignKeyConstraint(["settled_id"], ["assessments.id"], name=op.f("fk_decisions_settled_id")),
         sa.ForeignKeyConstraint(["supplier_id"], ["suppliers.id"], name=op.f("fk_decisions_supplier_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
         sa.UniqueConstraint("seconds_id", name=op.f("uq_decisions_seconds_id")),
@@ -1077,7 +1082,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_decisions_assessment_id"), ["assessment_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_decisions_case_id"), ["case_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_decisions_decided_at"), ["decided_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_decisions_product_id"), ["product_id"], unique=False)
+        batch_op.create_index("ix_decisions_product", ["product_id", "decided_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_decisions_supplier_id"), ["supplier_id"], unique=False)
 
     op.create_table(
@@ -1247,7 +1252,7 @@ def downgrade() -> None:
     op.drop_table("findings")
     with op.batch_alter_table("decisions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_decisions_supplier_id"))
-        batch_op.drop_index(batch_op.f("ix_decisions_product_id"))
+        batch_op.drop_index("ix_decisions_product")
         batch_op.drop_index(batch_op.f("ix_decisions_decided_at"))
         batch_op.drop_index(batch_op.f("ix_decisions_case_id"))
         batch_op.drop_index(batch_op.f("ix_decisions_assessment_id"))
@@ -1304,8 +1309,10 @@ def downgrade() -> None:
         )
         batch_op.drop_index(batch_op.f("ix_cases_supplier_id"))
         batch_op.drop_index("ix_cases_rating")
-        batch_op.drop_index("ix_cases_queue")
         batch_op.drop_index(batch_op.f("ix_cases_product_id"))
+        batch_op.drop_index("ix_cases_opened")
+        batch_op.drop_index("ix_cases_due")
+        batch_op.drop_index("ix_cases_counts")
         batch_op.drop_index(batch_op.f("ix_cases_claimed_by"))
 
     op.drop_table("cases")
