@@ -105,8 +105,17 @@ fn one(
     };
     let without_proof = |finding: Finding| Verdict {
         signature: finding,
-        key: judge::approval(request, key),
-        algorithm: judge::algorithm(key),
+        key: match judge::approval(request, key) {
+            approved if approved.outcome == Outcome::Pass => Finding::new(
+                Outcome::NotRun,
+                format!(
+                    "The image names key {:?}, which is approved, but nothing proves that it signed.",
+                    key.id
+                ),
+            ),
+            refused => refused,
+        },
+        algorithm: Finding::new(Outcome::NotRun, "Not checked: no signature is proven."),
         signer: None,
     };
     // 2. the content has the recorded hash; of an encrypted image only its holder can say.

@@ -30,7 +30,7 @@ impl From<Error> for PyErr {
                 Some(errno) => {
                     let text = source.to_string();
                     let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-                    PyOSError::new_err((errno, text, path))
+                    PyOSError::new_err((errno, text, path.into_os_string()))
                 }
                 None => PyOSError::new_err(message),
             },

@@ -1,0 +1,194 @@
+"""Detached signatures by openssl over any file, by each kind of key, and what is refused."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from portal.verification import KeyOptions, Outcome, Trust, TrustKey, verify_file
+from tests.unit.verification.conftest import AT, Keys, run
+from tests.unit.verification.test_firmware import outcomes, reason
+
+PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest")
+Sign = Callable[..., bytes]
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    path = tmp_path / "evidence.pdf"
+    path.write_bytes(b"%PDF-1.7 " + bytes(3_000_000))
+    return path
+
+
+@pytest.fixture
+def sign(evidence: Path, keys: Keys, tmp_path: Path) -> Sign:
+    def make(name: str, *options: str, digest: str = "sha256") -> bytes:
+        if name in ("ed25519", "other"):
+            private = keys.private(name)
+            return run("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", private, "-in", evidence)
+        out = tmp_path / "signature"
+        run("openssl", "dgst", f"-{digest}", "-sign", keys.private(name), *options, "-out", out, evidence)
+        return out.read_bytes()
+
+    return make
+
+
+def trusted(keys: Keys, name: str, **options: str) -> Trust:
+    return Trust.build([TrustKey(name, keys.public(name), options=KeyOptions(**options))])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "digest", "enrolment"),
+    [
+        ("rsa-3072", (), "sha256", {}),
+        ("rsa-3072", (), "sha512", {"hash": "sha512"}),
+        ("rsa-3072", PSS, "sha256", {"rsa_padding": "pss"}),
+        ("rsa-3072", PSS, "sha384", {"rsa_padding": "pss", "pss_salt": "digest", "hash": "sha384"}),
+        ("p256", (), "sha256", {}),
+        ("p256", (), "sha384", {"hash": "sha384"}),
+        ("p384", (), "sha384", {}),
+        ("p384", (), "sha256", {"hash": "sha256"}),
+        ("ed25519", (), "", {}),
+    ],
+)
+def test_a_signature_made_as_enrolled(
+    evidence: Path,
+    keys: Keys,
+    sign: Sign,
+    name: str,
+    options: tuple[str, ...],
+    digest: str,
+    enrolment: dict[str, str],
+) -> None:
+    signature = sign(name, *options, digest=digest)
+    trust = trusted(keys, name, **enrolment)
+    for given in (signature, base64.b64encode(signature), base64.encodebytes(signature)):
+        report = verify_file(evidence, trust, at=AT, signature=given)
+        assert outcomes(report) == {
+            "digest": "not_applicable",
+            "format": "warn",
+            "signed": "pass",
+            "signature": "pass",
+            "key": "pass",
+            "algorithm": "pass",
+        }
+        assert report.key_id == name
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "enrolment"),
+    [
+        ("rsa-3072", PSS, {}),
+        ("rsa-3072", (), {"rsa_padding": "pss"}),
+        ("rsa-3072", (), {"hash": "sha384"}),
+        # OpenSSL's own default makes the salt as long as the key allows; that is another enrolment.
+        ("rsa-3072", ("-sigopt", "rsa_padding_mode:pss"), {"rsa_padding": "pss"}),
+        ("p256", (), {"ecdsa_encoding": "p1363"}),
+        ("p256", (), {"hash": "sha512"}),
+    ],
+)
+def test_a_signature_made_otherwise_than_enrolled_is_no_second_chance(
+    evidence: Path,
+    keys: Keys,
+    sign: Sign,
+    name: str,
+    options: tuple[str, ...],
+    enrolment: dict[str, str],
+) -> None:
+    signature = sign(name, *options)
+    report = verify_file(evidence, trusted(keys, name, **enrolment), at=AT, signature=signature)
+    assert outcomes(report)["signature"] == "fail"
+    assert "in another way than enrolled" in reason(report, "signature")
+    assert report.outcome is Outcome.FAIL
+
+
+def test_r_and_s_side_by_side_where_enrolled(evidence: Path, keys: Keys, sign: Sign) -> None:
+    for name, size, digest in (("p256", 32, "sha256"), ("p384", 48, "sha384")):
+        numbers = decode_dss_signature(sign(name, digest=digest))
+        signature = b"".join(number.to_bytes(size, "big") for number in numbers)
+        trust = trusted(keys, name, ecdsa_encoding="p1363")
+        assert outcomes(verify_file(evidence, trust, at=AT, signature=signature))["signature"] == "pass"
+
+
+def test_every_key_is_tried_and_the_right_one_is_named(evidence: Path, keys: Keys, sign: Sign) -> None:
+    names = ("rsa-3072", "p256", "p384", "other", "ed25519")
+    trust = keys.trust(*names)
+    for name in names:
+        digest = "sha384" if name == "p384" else "sha256"
+        report = verify_file(evidence, trust, at=AT, signature=sign(name, digest=digest))
+        assert report.key_id == name
+    without = keys.trust("rsa-3072", "other")
+    report = verify_file(evidence, without, at=AT, signature=sign("ed25519"))
+    assert outcomes(report) | {"format": ""} == {
+        "digest": "not_applicable",
+        "format": "",
+        "signed": "pass",
+        "signature": "fail",
+        "key": "not_run",
+        "algorithm": "not_run",
+    }
+    assert "any of the 2 approved key(s)" in reason(report, "signature")
+
+
+def test_a_valid_signature_by_a_key_for_something_else(evidence: Path, keys: Keys, sign: Sign) -> None:
+    trust = keys.trust("ed25519", purposes=("attestation",))
+    report = verify_file(evidence, trust, at=AT, signature=sign("ed25519"))
+    assert (outcomes(report)["signature"], outcomes(report)["key"]) == ("pass", "fail")
+    assert report.outcome is Outcome.FAIL
+
+
+def test_no_key_at_all(evidence: Path, sign: Sign) -> None:
+    report = verify_file(evidence, Trust.build([]), at=AT, signature=sign("ed25519"))
+    assert (outcomes(report)["signature"], outcomes(report)["key"]) == ("not_run", "fail")
+
+
+def test_a_key_that_can_be_broken_proves_nothing(evidence: Path, keys: Keys, sign: Sign) -> None:
+    report = verify_file(evidence, keys.trust("rsa-1024"), at=AT, signature=sign("rsa-1024"))
+    assert (outcomes(report)["signature"], outcomes(report)["algorithm"]) == ("not_run", "fail")
+    assert "can be broken" in reason(report, "algorithm")
+
+
+def test_a_weak_key_is_a_warning(evidence: Path, keys: Keys, sign: Sign) -> None:
+    report = verify_file(evidence, keys.trust("rsa-2048"), at=AT, signature=sign("rsa-2048"))
+    assert (outcomes(report)["signature"], outcomes(report)["algorithm"]) == ("pass", "warn")
+
+
+def test_a_changed_file_or_signature_is_refused(evidence: Path, keys: Keys, sign: Sign) -> None:
+    for name in ("ed25519", "p256", "rsa-3072"):
+        trust, signature = keys.trust(name), sign(name)
+        for change in (signature[:-1], signature + b"\0", bytes([signature[0] ^ 1]) + signature[1:]):
+            report = verify_file(evidence, trust, at=AT, signature=change)
+            assert outcomes(report)["signature"] == "fail"
+        content = evidence.read_bytes()
+        evidence.write_bytes(content[:-1] + b"\x01")
+        assert outcomes(verify_file(evidence, trust, at=AT, signature=signature))["signature"] == "fail"
+        evidence.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("signature", "words"),
+    [
+        (b"", "is empty"),
+        (bytes(20_000), "more than any signature"),
+        (b"-----BEGIN PGP SIGNATURE-----\n", "is PEM"),
+    ],
+)
+def test_what_is_no_signature_is_unreadable(evidence: Path, keys: Keys, signature: bytes, words: str) -> None:
+    report = verify_file(evidence, keys.trust("ed25519"), at=AT, signature=signature)
+    assert outcomes(report)["signature"] == "unreadable"
+    assert words in reason(report, "signature")
+
+
+def test_a_manifest_has_checks_of_its_own(tmp_path: Path, keys: Keys) -> None:
+    path = tmp_path / "lot.json"
+    path.write_text('{"lot": "L-1"}')
+    signature = run("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", keys.private("ed25519"), "-in", path)
+    trust = keys.trust("ed25519", purposes=("manifest",))
+    report = verify_file(path, trust, at=AT, purpose="manifest", signature=signature)
+    assert report.outcome is Outcome.PASS
+    assert [check.id for check in report.checks] == [
+        f"manifest.{name}" for name in ("digest", "format", "signed", "signature", "key", "algorithm")
+    ]
+    assert verify_file(path, trust, at=AT, signature=signature).outcome is Outcome.FAIL
