@@ -63,7 +63,7 @@ if (decision) {
 
 // --- A link to a control opens the area that it is in.
 function reveal() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const area = target?.closest("details");
   if (area && !area.open) {
     area.open = true;

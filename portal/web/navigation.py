@@ -27,6 +27,11 @@ MAIN = (
     ("admin.users", "People"),
     ("admin.suppliers", "Supplier accounts"),
 )
+# Pages whose address does not say under which entry of the menu they belong.
+UNDER = {
+    "review.product": "review.suppliers",
+    "review.reassessments": "review.changes",
+}
 PERSONAL = (
     ("account.profile", "Profile and security"),
     ("account.tokens", "API tokens"),
@@ -94,12 +99,13 @@ def _items(actor: Actor | None, entries: tuple[tuple[str, str], ...]) -> list[Na
 
 def _current(endpoints: tuple[str, ...]) -> str | None:
     """The menu entry of the page being shown: itself, else the one whose address is the longest beginning."""
-    if request.endpoint in endpoints:
-        return request.endpoint
+    endpoint = UNDER.get(request.endpoint or "", request.endpoint)
+    if endpoint in endpoints:
+        return endpoint
     found = [
-        (len(address), endpoint)
-        for endpoint in endpoints
-        if endpoint in current_app.view_functions
-        and request.path.startswith((address := url_for(endpoint)).rstrip("/") + "/")
+        (len(address), name)
+        for name in endpoints
+        if name in current_app.view_functions
+        and request.path.startswith((address := url_for(name)).rstrip("/") + "/")
     ]
     return max(found)[1] if found else None

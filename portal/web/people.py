@@ -19,7 +19,7 @@ from portal.http.context import actor, clock, parts, session
 from portal.web.mailing import mail
 
 ROLE_HELP = {
-    RoleName.SUPPLIER_ADMIN: "everything a contributor does, and people, keys and API tokens",
+    RoleName.SUPPLIER_ADMIN: "as a contributor, and people, keys, API tokens",
     RoleName.SUPPLIER_CONTRIBUTOR: "products, submissions and uploads",
     RoleName.REVIEWER: "reviews cases and keys, decides",
     RoleName.APPROVER: "as a reviewer, and approves for the most critical use",

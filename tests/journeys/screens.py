@@ -96,6 +96,8 @@ class Screens:
         response = page.goto(self.base + path, wait_until="load")
         if response is None or response.status >= 400:
             self.faults.append(f"{name}: {path} answered {response and response.status}")
+        if urlsplit(page.url).path != path:
+            return [urlsplit(page.url).path]  # sent elsewhere: that page has its own turn
         links = page.eval_on_selector_all("a[href]", "found => found.map(a => a.getAttribute('href'))")
         if picture:
             for width in WIDTHS:
