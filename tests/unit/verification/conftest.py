@@ -2,12 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from imgtool.main import imgtool
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
@@ -78,11 +79,13 @@ def image(tmp_path: Path, keys: Keys) -> MakeImage:
         payload.write_bytes(bytes(n * 7 % 256 for n in range(size)))
         out = tmp_path / "image.bin"
         signing = [] if key is None else ["-k", str(keys.private(key))]
-        run(
-            *(Path(sys.executable).parent / "imgtool", "sign", *signing, "--header-size", "32"),
-            *("--pad-header", "--version", version, "--slot-size", "0x40000", "--align", "4", *options),
-            *(payload, out),
-        )
+        arguments = [
+            *("sign", *signing, "--header-size", "32", "--pad-header", "--version", version),
+            *("--slot-size", "0x40000", "--align", "4", *options, str(payload), str(out)),
+        ]
+        # In this process: starting it anew for every image would take most of the time.
+        done = CliRunner().invoke(imgtool, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         return out
 
     return make

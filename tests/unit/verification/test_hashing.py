@@ -129,7 +129,7 @@ def test_progress_is_told_and_its_exception_cancels_at_once(tmp_path: Path) -> N
 def test_other_threads_run_while_a_file_is_hashed(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(256 << 20)
     done = threading.Event()
 
     def work() -> None:
