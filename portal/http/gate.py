@@ -60,6 +60,8 @@ def init_app(app: Flask) -> None:
     )
     csrf.init_app(app)
     limits.init_app(app)
+    # First of all: flask_security asks the database who this is before any handler of ours.
+    app.before_request_funcs.setdefault(None, []).insert(0, _begin)
     app.before_request(_admit)
     app.teardown_request(_leave)
 
@@ -101,8 +103,12 @@ def wants_page() -> bool:
     return not request.path.startswith(("/api/", "/files/"))
 
 
-def _admit() -> Response | None:
+def _begin() -> None:
+    """What only reads never waits for a writer."""
     g.reading = begin_reading() if request.method in SAFE else None
+
+
+def _admit() -> Response | None:
     g.actor = None
     g.confined = False
     if request.routing_exception is not None:
