@@ -136,7 +136,7 @@ def append(
     actor: Actor,
     clock: Clock,
     vault: Vault,
-    upload_id: str,
+    upload: Upload,
     source: Source,
     *,
     offset: int,
@@ -151,16 +151,15 @@ def append(
     ChecksumMismatch, InvalidInput (the sender vanished: what arrived is kept), and what `finish` raises.
     """
     supplier_of(actor)
-    load_upload(session, clock, upload_id)  # before the lock: a stranger's id must not make a file
-    yield  # nor may a transaction wait for the lock, whose holder needs to commit
-    with open_spool(vault.spool, upload_id) as file:
-        upload = load_upload(session, clock, upload_id)
+    yield  # no transaction waits for the lock, whose holder needs to commit
+    with open_spool(vault.spool, upload.id) as file:
+        upload = load_upload(session, clock, upload.id)
         _demand_offset(upload, offset)
         room = upload.length - offset
         if length is not None and length > room:
             raise TooLarge(f"This piece has {length} bytes, but only {room} are left of {upload.length}.")
         yield
-        yield from _demand_whole(session, clock, upload_id, file, offset)
+        yield from _demand_whole(upload, file, offset)
         file.cut(offset)
         hasher = _resume(upload, file, vault.key)
         piece = _Piece(file, hasher, source, checksum)
@@ -169,36 +168,35 @@ def append(
             demand_room(vault.spool, min(STRIDE, wanted - piece.taken))
             piece.take(wanted - piece.taken if checksum else min(STRIDE, wanted - piece.taken))
             if checksum is None and piece.unrecorded:
-                yield from _record(session, clock, vault, upload_id, piece)
+                yield from _record(upload, clock, vault, piece)
         short = piece.broken or (length is not None and piece.taken < length)
         if checksum is not None and not short:
             piece.compare(checksum)
-            yield from _record(session, clock, vault, upload_id, piece)
+            yield from _record(upload, clock, vault, piece)
         if length is None and not piece.ended and source.read(1):
             raise TooLarge(
                 f"The piece goes on beyond the announced {upload.length} bytes: nothing past it was kept."
             )
         if hasher.size == upload.length and not piece.unrecorded:
-            yield from _finish(session, actor, clock, vault, upload_id, file, hasher)
+            yield from _finish(session, actor, clock, vault, upload, file, hasher)
         if short:
             raise _cut_short(piece, length, kept=checksum is None)
 
 
-def complete(session: Session, actor: Actor, clock: Clock, vault: Vault, upload_id: str) -> CommitPoints:
+def complete(session: Session, actor: Actor, clock: Clock, vault: Vault, upload: Upload) -> CommitPoints:
     """Finish an upload whose bytes all arrived, but whose server died before it could say so.
 
     Yields where the caller must commit. Does nothing for any other upload; may be repeated.
     """
     supplier_of(actor)
-    load_upload(session, clock, upload_id)
     yield
-    with open_spool(vault.spool, upload_id) as file:
-        upload = load_upload(session, clock, upload_id)
+    with open_spool(vault.spool, upload.id) as file:
+        upload = load_upload(session, clock, upload.id)
         if not unfinished(upload):
             return
-        yield from _demand_whole(session, clock, upload_id, file, upload.length)
+        yield from _demand_whole(upload, file, upload.length)
         hasher = _resume(upload, file, vault.key)
-        yield from _finish(session, actor, clock, vault, upload_id, file, hasher)
+        yield from _finish(session, actor, clock, vault, upload, file, hasher)
 
 
 def unfinished(upload: Upload) -> bool:
@@ -206,16 +204,15 @@ def unfinished(upload: Upload) -> bool:
     return upload.state is UploadState.OPEN and upload.offset == upload.length
 
 
-def terminate(session: Session, actor: Actor, clock: Clock, vault: Vault, upload_id: str) -> CommitPoints:
+def terminate(session: Session, actor: Actor, clock: Clock, vault: Vault, upload: Upload) -> CommitPoints:
     """End an open upload and drop its bytes. Evidence that was accepted stays: it is never deleted here.
 
     Yields where the caller must commit.
     """
     supplier_of(actor)
-    load_upload(session, clock, upload_id)
     yield
-    with open_spool(vault.spool, upload_id) as file:
-        upload = load_upload(session, clock, upload_id)
+    with open_spool(vault.spool, upload.id) as file:
+        upload = load_upload(session, clock, upload.id)
         if upload.state is UploadState.COMPLETE:
             raise Conflict("This upload is complete and has become evidence, which cannot be deleted.")
         _end(upload, UploadState.TERMINATED)
@@ -232,14 +229,11 @@ def _demand_offset(upload: Upload, offset: int) -> None:
         )
 
 
-def _demand_whole(
-    session: Session, clock: Clock, upload_id: str, file: SpoolFile, offset: int
-) -> CommitPoints:
+def _demand_whole(upload: Upload, file: SpoolFile, offset: int) -> CommitPoints:
     """Refuse the upload for good when the disk has lost bytes that were acknowledged."""
     found = file.size
     if found >= offset:
         return
-    upload = load_upload(session, clock, upload_id)
     _end(upload, UploadState.REFUSED)
     upload.refusal = f"The store holds {found} of the {offset} bytes that were acknowledged."
     yield
@@ -335,11 +329,8 @@ class _Piece:
             )
 
 
-def _record(session: Session, clock: Clock, vault: Vault, upload_id: str, piece: _Piece) -> CommitPoints:
-    """Record what is durable by now, in a transaction of its own."""
-    upload = session.get(Upload, upload_id, populate_existing=True)
-    if upload is None or upload.state is not UploadState.OPEN:
-        raise Gone("This upload was ended while bytes arrived.")
+def _record(upload: Upload, clock: Clock, vault: Vault, piece: _Piece) -> CommitPoints:
+    """Record what is durable by now, in a transaction of its own. The lock keeps every other writer out."""
     upload.offset = piece.hasher.size
     upload.hash_state = piece.hasher.export_state(vault.key)
     upload.expires_at = clock.now() + vault.expiry
@@ -352,7 +343,7 @@ def _finish(
     actor: Actor,
     clock: Clock,
     vault: Vault,
-    upload_id: str,
+    upload: Upload,
     file: SpoolFile,
     hasher: Hasher,
 ) -> CommitPoints:
@@ -362,14 +353,14 @@ def _finish(
     writes to a file that the store has.
     """
     digests = hasher.digests()
-    upload = load_upload(session, clock, upload_id)
+    upload = load_upload(session, clock, upload.id)
     try:
         demand_declared(digests, upload.declared_sha256)
     except InvalidInput:
         _end(upload, UploadState.REFUSED)
         upload.refusal = f"Declared SHA-256 {upload.declared_sha256}, computed {digests.sha256}."
         yield
-        remove_spool(vault.spool, upload_id)
+        remove_spool(vault.spool, upload.id)
         raise
     evidence = accept(
         session, actor, clock, vault.store, path=file.path, digests=digests, filename=upload.filename
@@ -378,7 +369,7 @@ def _finish(
     upload.evidence_id = evidence.id
     upload.hash_state = None
     yield
-    remove_spool(vault.spool, upload_id)
+    remove_spool(vault.spool, upload.id)
 
 
 def _end(upload: Upload, state: UploadState) -> None:

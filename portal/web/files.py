@@ -8,9 +8,7 @@ https://tus.io/protocols/resumable-upload
 import base64
 import binascii
 import re
-import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, Final
 
@@ -23,15 +21,15 @@ from portal.clock import rfc3339
 from portal.errors import Problem
 from portal.evidence import uploads
 from portal.evidence.models import Upload
-from portal.evidence.uploads import Checksum, CommitPoints, Source, Vault
+from portal.evidence.uploads import Checksum, CommitPoints, Vault
 from portal.http.context import actor, clock, parts, session
 from portal.http.limits import hit
+from portal.web.intake import body_of
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,expiration,termination,checksum"
 PIECE: Final = "application/offset+octet-stream"
 MOST_METADATA = 4096  # characters
-SILENCE_SECONDS = 60.0  # a sender that says nothing for so long is gone
 EMPTY_PIECES: Final = "60 per minute"  # of one person: they move nothing forward
 _DIGESTS = {"sha1": 20, "sha256": 32}  # bytes
 
@@ -93,7 +91,7 @@ def create() -> Response:
     given = request.headers.get("Upload-Metadata", "")
     metadata = read_metadata(given)
     checksum = _checksum()
-    source, size = _body()
+    size = _size()
     if size != 0 and request.content_type != PIECE:
         abort(415, f"Expected Content-Type: {PIECE} for bytes that come with the creation.")
     upload = uploads.create_upload(
@@ -108,8 +106,8 @@ def create() -> Response:
     )
     session().commit()
     if size != 0:
-        _append(upload.id, source, 0, size, checksum)
-    response = _progress(upload.id, 201)
+        _append(upload, 0, size, checksum)
+    response = _show(upload, Response(status=201))
     response.headers["Location"] = url_for("files.state", upload_id=upload.id)
     return response
 
@@ -118,9 +116,9 @@ def create() -> Response:
 def state(upload_id: str) -> Response:
     if request.method == "HEAD" and request.headers.get("Tus-Resumable") != VERSION:
         abort(412, f"Expected the header Tus-Resumable: {VERSION}.")
-    upload = uploads.load_upload(session(), clock(), upload_id)
+    upload = _load(upload_id)
     if uploads.unfinished(upload):  # the server died after the last byte: say how it ends now
-        _run(uploads.complete(session(), actor(), clock(), vault(), upload_id))
+        _run(uploads.complete(session(), actor(), clock(), vault(), upload))
     response = jsonify(describe(upload)) if request.method == "GET" else Response()
     response.headers["Upload-Length"] = str(upload.length)
     if upload.tus_metadata:
@@ -133,16 +131,17 @@ def append(upload_id: str) -> Response:
     if request.content_type != PIECE:
         abort(415, f"Expected Content-Type: {PIECE}.")
     offset, checksum = _number("Upload-Offset"), _checksum()
-    source, size = _body()
+    size = _size()
     if size == 0:
         hit(EMPTY_PIECES, "empty piece", actor().user_id)
-    _append(upload_id, source, offset, size, checksum)
-    return _progress(upload_id, 204)
+    upload = _load(upload_id)
+    _append(upload, offset, size, checksum)
+    return _show(upload, Response(status=204))
 
 
 @blueprint.route("/<upload_id>", methods=["DELETE"], provide_automatic_options=False)
 def end(upload_id: str) -> Response:
-    _run(uploads.terminate(session(), actor(), clock(), vault(), upload_id))
+    _run(uploads.terminate(session(), actor(), clock(), vault(), _load(upload_id)))
     return Response(status=204)
 
 
@@ -213,23 +212,26 @@ def _wrong(header: str, expected: str, found: str, fix: str = "") -> BadRequest:
     return BadRequest(str(Problem(header, expected, found, fix)))
 
 
-def _body() -> tuple[Source, int | None]:
-    """The request's bytes as the server hands them over, and how many; None: only their end tells."""
-    source: Source = request.environ["wsgi.input"]
+def _size() -> int | None:
+    """How many bytes come with this request; None: only their end tells."""
     if request.content_length is not None:
-        return source, request.content_length
-    return source, None if request.environ.get("wsgi.input_terminated") else 0
+        return request.content_length
+    return None if "chunked" in request.headers.get("Transfer-Encoding", "").lower() else 0
 
 
-def _append(upload_id: str, source: Source, offset: int, size: int | None, checksum: Checksum | None) -> None:
-    with _impatient():
+def _load(upload_id: str) -> Upload:
+    return uploads.load_upload(session(), clock(), upload_id)
+
+
+def _append(upload: Upload, offset: int, size: int | None, checksum: Checksum | None) -> None:
+    with body_of(request.environ) as source:
         _run(
             uploads.append(
                 session(),
                 actor(),
                 clock(),
                 vault(),
-                upload_id,
+                upload,
                 source,
                 offset=offset,
                 length=size,
@@ -243,25 +245,6 @@ def _run(points: CommitPoints) -> None:
     with closing(points):
         for _ in points:
             session().commit()
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """gunicorn waits for a silent sender for ever, and the lock with it: limit the silence."""
-    connection = request.environ.get("gunicorn.socket")
-    if not isinstance(connection, socket.socket):
-        yield
-        return
-    before = connection.gettimeout()
-    connection.settimeout(SILENCE_SECONDS)
-    try:
-        yield
-    finally:
-        connection.settimeout(before)
-
-
-def _progress(upload_id: str, status: int) -> Response:
-    return _show(session().get_one(Upload, upload_id), Response(status=status))
 
 
 def _show(upload: Upload, response: Response) -> Response:

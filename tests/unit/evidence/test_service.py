@@ -27,10 +27,18 @@ def receive(
     store: LocalBlobStore,
     spool: Path,
     data: bytes = DATA,
-    **values: str,
+    declared_sha256: str | None = None,
 ) -> Evidence:
     return service.receive_bytes(
-        session, actor, clock, store, spool, io.BytesIO(data), filename="report.pdf", limit=100_000, **values
+        session,
+        actor,
+        clock,
+        store,
+        spool,
+        io.BytesIO(data),
+        filename="report.pdf",
+        limit=100_000,
+        declared_sha256=declared_sha256,
     )
 
 

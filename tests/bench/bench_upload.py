@@ -1,0 +1,179 @@
+"""A 2 GiB upload over loopback tus beside what the disk and the hash alone can do, in one run.
+
+Run it with `python -m tests.bench.bench_upload`.
+"""
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.journeys.running import Portal
+
+PIECE = 16 << 20
+SIZE = 2 << 30
+MEMORY_LIMIT = 64 << 20
+VERDICT_SECONDS = 1.0
+SHARED_MEMORY = Path("/dev/shm")  # the tmpfs that every Linux has
+Row = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds for all pieces, seconds of the last one, growth of the web process in bytes."""
+
+    seconds: float
+    last: float
+    growth: int
+
+
+def resident(portal: Portal) -> int:
+    """Resident memory of the server's processes together, in bytes, without what is shared from files."""
+    total = 0
+    for pid in portal.pids():
+        for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
+            if line.startswith("RssAnon:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def upload(portal: Portal, data: bytes, size: int) -> Measured:
+    """Send `size` bytes in pieces that repeat `data`, as any tus client would."""
+    connection = http.client.HTTPConnection("127.0.0.1", portal.settings.port, timeout=120)
+    headers = portal.token | {"Tus-Resumable": "1.0.0"}
+    connection.request("POST", "/files/", headers=headers | {"Upload-Length": str(size)})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 201, answer.status
+    location = answer.headers["Location"]
+    before, peak, last = resident(portal), 0, 0.0
+    began = time.perf_counter()
+    for offset in range(0, size, PIECE):
+        started = time.perf_counter()
+        piece = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)}
+        connection.request("PATCH", location, body=data, headers=headers | piece)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 204, answer.status
+        last = time.perf_counter() - started
+        if offset % (PIECE * 8) == 0:
+            peak = max(peak, resident(portal))
+    seconds = time.perf_counter() - began
+    assert answer.headers["Lotgate-Evidence"]
+    connection.close()
+    return Measured(seconds, last, max(peak, resident(portal)) - before)
+
+
+def plain_writes(folder: Path, source: Path, size: int) -> float:
+    """Seconds of `dd` writing the same pieces into the same folder, each with an fsync."""
+    target = folder / "plain"
+    began = time.perf_counter()
+    for number in range(size // PIECE):
+        subprocess.run(
+            [
+                "dd",
+                f"if={source}",
+                f"of={target}",
+                f"bs={PIECE}",
+                "count=1",
+                f"seek={number}",
+                "conv=notrunc,fsync",
+                "status=none",
+            ],
+            check=True,
+        )
+    seconds = time.perf_counter() - began
+    target.unlink()
+    return seconds
+
+
+def hashing(path: Path) -> float:
+    """Seconds of `openssl dgst -sha256` over a hot file; the best of three."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(["openssl", "dgst", "-sha256", path], check=True, capture_output=True)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def rate(size: int, seconds: float) -> float:
+    return size / seconds / 1e6
+
+
+def run(size: int = SIZE) -> list[Row]:
+    """Each: name, ours, theirs, ratio (ours by theirs) and the ratio that is needed."""
+    data = os.urandom(PIECE)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:  # not /tmp, which may be memory
+        folder = Path(name)
+        source = folder / "piece"
+        source.write_bytes(data)
+        theirs = plain_writes(folder, source, size)
+        with Portal(folder) as portal:
+            ours = upload(portal, data, size)
+        theirs = min(theirs, plain_writes(folder, source, size))
+    rows.append(
+        {
+            "name": "tus upload, fsync each piece, against dd with fsync each (MB/s)",
+            "ours": rate(size, ours.seconds),
+            "theirs": rate(size, theirs),
+            "ratio": theirs / ours.seconds,
+            "need": 0.60,
+        }
+    )
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as name:
+        folder = Path(name)
+        with Portal(folder) as portal:
+            upload(portal, data, PIECE * 4)  # the first requests fill caches: not what is measured
+            quick = upload(portal, data, size)
+            portal.kill()
+            stored = max(portal.settings.store.glob("sha256/*/*/*"), key=lambda path: path.stat().st_size)
+            openssl = hashing(stored)
+    rows.append(
+        {
+            "name": "tus upload into memory against openssl dgst -sha256 (MB/s)",
+            "ours": rate(size, quick.seconds),
+            "theirs": rate(size, openssl),
+            "ratio": openssl / quick.seconds,
+            "need": 0.40,
+        }
+    )
+    growth, last = max(ours.growth, quick.growth, 1), max(ours.last, quick.last)
+    rows.append(
+        {
+            "name": "growth of the web process (MiB) under its limit",
+            "ours": growth / (1 << 20),
+            "theirs": MEMORY_LIMIT / (1 << 20),
+            "ratio": MEMORY_LIMIT / growth,
+            "need": 1.0,
+        }
+    )
+    rows.append(
+        {
+            "name": "verdict after the last piece (s) under its limit",
+            "ours": last,
+            "theirs": VERDICT_SECONDS,
+            "ratio": VERDICT_SECONDS / last,
+            "need": 1.0,
+        }
+    )
+    return rows
+
+
+def main() -> int:
+    results = run()
+    for result in results:
+        print(
+            f"{result['name']}: ours {result['ours']:.3f}, theirs {result['theirs']:.3f}, "
+            f"ratio {result['ratio']:.2f} (need {result['need']:.2f})"
+        )
+    return 0 if all(float(result["ratio"]) >= float(result["need"]) for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
