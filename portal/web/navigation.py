@@ -18,14 +18,14 @@ MAIN = (
     ("supplier.entities", "Chain"),
     ("supplier.changes", "Changes"),
     ("account.team", "Team"),
+    ("admin.users", "People"),
+    ("admin.suppliers", "Supplier accounts"),
     ("review.queue", "Queue"),
     ("review.suppliers", "Suppliers"),
     ("review.keys", "Keys"),
     ("review.changes", "Changes"),
     ("review.exceptions", "Exceptions"),
     ("review.ledger", "Ledger"),
-    ("admin.users", "People"),
-    ("admin.suppliers", "Supplier accounts"),
 )
 # Pages whose address does not say under which entry of the menu they belong.
 UNDER = {
