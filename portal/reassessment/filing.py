@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
-from portal.clock import Clock, rfc3339
+from portal.clock import Clock
 from portal.errors import InvalidInput, NotAllowed, NotFound, Problem
+from portal.formats import moment
 from portal.ledger import service as ledger
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource
 from portal.review.rules import text_problems
@@ -92,7 +93,7 @@ def key_distrusted(
         supplier_id=key.supplier_id,
         kind=ChangeKind.KEY,
         title=f"Key distrusted: {key.label}",
-        description=f"{key.fingerprint} is distrusted from {rfc3339(since)}. {key.distrust_reason}".strip(),
+        description=f"{key.fingerprint} is distrusted from {moment(since)}. {key.distrust_reason}".strip(),
         signing_key_id=key.id,
     )
     jobs.enqueue(session, "reassess", notice.id, key=notice.id)
