@@ -20,6 +20,7 @@ from portal.suppliers.models import Product, Supplier
 from portal.verification import Outcome
 
 CLAIM_DAYS = 5
+_CHANGES = {"bom": "bill of materials", "due": "re-assessment is due"}
 _SILENT = (Outcome.PASS, Outcome.NOT_APPLICABLE)
 
 
@@ -178,7 +179,9 @@ def _why_a_person(
             and case_cause is CaseCause.SUBMISSION
         ):
             reasons.append(f"new evidence after the decision: {settled.kind.value}")
-    reasons += sorted({f"change to decide on: {change.kind}" for change in pending})
+    reasons += sorted(
+        {f"a change to decide on: {_CHANGES.get(change.kind, change.kind)}" for change in pending}
+    )
     reasons += [
         f"{subject(row)}: {row.outcome.value.replace('_', ' ')}"
         for row in live

@@ -101,10 +101,14 @@ def _chunks(ids: Sequence[str], size: int = 500) -> list[Sequence[str]]:
 
 def ask(session: Session, clock: Clock, case: Case, decision: Decision, items: Sequence[str]) -> None:
     """Write down what the supplier must put right, tell them, and let the case wait."""
-    for item in items:
+    for position, item in enumerate(items):
         session.add(
             ChangeRequest(
-                supplier_id=case.supplier_id, case_id=case.id, decision_id=decision.id, text=item.strip()
+                supplier_id=case.supplier_id,
+                case_id=case.id,
+                decision_id=decision.id,
+                position=position,
+                text=item.strip(),
             )
         )
     case.state = CaseState.WAITING

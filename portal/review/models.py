@@ -153,6 +153,7 @@ class ChangeRequest(SupplierOwned, Base):
     id: Mapped[Id]
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True)
     decision_id: Mapped[str] = mapped_column(ForeignKey("decisions.id"), index=True)
+    position: Mapped[int]
     text: Mapped[str] = mapped_column(String(1000))
     answered_at: Mapped[datetime | None]
     answer: Mapped[str] = mapped_column(String(1000), default="")

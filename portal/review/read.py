@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from portal.accounts.models import User
 from portal.clock import Clock, today
 from portal.evidence.models import Evidence
-from portal.policy.facts import CheckFact, Facts
+from portal.policy.facts import AnswerFact, CheckFact, Facts
 from portal.policy.questionnaire import Question, Questionnaire
 from portal.policy.result import AreaResult, ControlResult, Difference, Result, difference
 from portal.review.assessing import result_of
@@ -192,7 +192,7 @@ def case_view(session: Session, clock: Clock, case: Case) -> CaseView:
                 select(ChangeRequest)
                 .join(Decision, Decision.id == ChangeRequest.decision_id)
                 .where(ChangeRequest.case_id == case.id)
-                .order_by(Decision.decided_at, ChangeRequest.id)
+                .order_by(Decision.decided_at, ChangeRequest.position)
             )
         ),
         exceptions=tuple(
@@ -380,14 +380,25 @@ def _answer_changes(questionnaire: Questionnaire, before: Facts, now: Facts) -> 
         was, is_now = before.answers.get(question.id), now.answers.get(question.id)
         if was == is_now:
             continue
-        texts = [
-            "not answered"
-            if answer is None
-            else question.label(answer.value) + "".join(f" [{file.name}]" for file in answer.evidence)
-            for answer in (was, is_now)
-        ]
-        changes.append(AnswerChange(question.text, texts[0], texts[1]))
+        same_words = (
+            was is not None and is_now is not None and _words(question, was) == _words(question, is_now)
+        )
+        changes.append(
+            AnswerChange(
+                question.text,
+                _words(question, was, digests=same_words),
+                _words(question, is_now, digests=same_words),
+            )
+        )
     return tuple(changes)
+
+
+def _words(question: Question, answer: AnswerFact | None, *, digests: bool = False) -> str:
+    """An answer with the names of its files; with `digests` where the names alone do not tell them apart."""
+    if answer is None:
+        return "not answered"
+    files = [f"{file.name} ({file.digest[7:15]}…)" if digests else file.name for file in answer.evidence]
+    return "; ".join([question.label(answer.value), *files])
 
 
 def _submission_events(submissions: Sequence[Submission], names: Mapping[str, str]) -> list[Event]:

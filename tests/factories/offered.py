@@ -209,7 +209,11 @@ class Offered:
 
     def key(self, supplier_id: str, registrar: User, **values: Any) -> SigningKey:
         number = next(_count)
-        values = {"purposes": ["firmware"], "label": f"Key {number}"} | values
+        values = {
+            "purposes": ["firmware"],
+            "label": f"Key {number}",
+            "state": KeyState.PENDING,
+        } | values
         row = self._add(
             SigningKey(
                 supplier_id=supplier_id,
@@ -217,7 +221,6 @@ class Offered:
                 kind="public_key",
                 algorithm="Ed25519",
                 fingerprint="sha256:" + hashlib.sha256(str(number).encode()).hexdigest(),
-                state=KeyState.PENDING,
                 registered_by=registrar.id,
                 registered_at=self.clock.now(),
                 **values,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flask import Blueprint, current_app, g, url_for
+from flask.blueprints import BlueprintSetupState
 
 from portal.accounts.permissions import Permission
 from portal.web.review.words import CAUSES, CHANGES, DECISIONS, KINDS, ROLES
@@ -29,12 +30,9 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".") if text else ""
 
 
-@blueprint.context_processor
-def words() -> dict[str, Any]:
-    return {
-        "CAUSES": CAUSES,
-        "CHANGES": CHANGES,
-        "DECISIONS": DECISIONS,
-        "KINDS": KINDS,
-        "ROLES": ROLES,
-    }
+@blueprint.record_once
+def _words(state: BlueprintSetupState) -> None:
+    """What stable names are called, for macros too (they see globals only)."""
+    state.app.jinja_env.globals.update(
+        CAUSES=CAUSES, CHANGES=CHANGES, DECISIONS=DECISIONS, KINDS=KINDS, ROLES=ROLES
+    )

@@ -3,6 +3,7 @@
 from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
+from wtforms import SelectChoice
 
 from portal.errors import InvalidInput, NotFound
 from portal.http.context import actor, clock, parts, session
@@ -55,8 +56,9 @@ def new_change(supplier_id: str) -> str | Response | tuple[str, int]:
         select(Product).where(Product.supplier_id == supplier.id).order_by(Product.name)
     )
     form = ChangeForm(subject=request.args.get("product", ""))
-    form.subject.choices = [("", "All products of this supplier")] + [
-        (row.id, f"{row.name} ({row.model})") for row in products
+    form.subject.choices = [
+        SelectChoice("", "All products of this supplier"),
+        *(SelectChoice(row.id, f"{row.name} ({row.model})") for row in products),
     ]
     if form.validate_on_submit():
         try:

@@ -1,25 +1,21 @@
 """Submissions in full, and the files of the vault."""
 
-import base64
-from collections.abc import Iterator
 from typing import TypeVar
-from urllib.parse import quote
 
 from flask import Response, render_template, request
 from sqlalchemy import func, select
 
 from portal.errors import NotFound
-from portal.evidence.models import Evidence
-from portal.http.context import parts, session
+from portal.http.context import session
 from portal.review.read import people
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
+from portal.web.download import download
 from portal.web.review.blueprint import blueprint
 
-PIECE = 1 << 20  # bytes of a download that are in memory at once
 UNITS = 100
 FAILURES = 200
 Row = TypeVar("Row", FirmwareRelease, Lot, AttestationBatch)
@@ -88,26 +84,4 @@ def _lot(lot: Lot) -> dict[str, object]:
 
 @blueprint.get("/evidence/<evidence_id>")
 def evidence(evidence_id: str) -> Response:
-    """The file as it was delivered: always a download, never shown, whatever it says it is."""
-    found = session().get(Evidence, evidence_id)
-    if found is None:
-        raise NotFound("There is no such file.")
-    source = parts().store.open(found.sha256)
-
-    def pieces() -> Iterator[bytes]:
-        with source:
-            while piece := source.read(PIECE):
-                yield piece
-
-    sha256 = base64.b64encode(bytes.fromhex(found.sha256)).decode()
-    return Response(
-        pieces(),
-        mimetype="application/octet-stream",
-        headers={
-            "Content-Length": str(found.size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename, safe='')}",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Repr-Digest": f"sha-256=:{sha256}:",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    return download(evidence_id)

@@ -16,6 +16,7 @@ from wtforms import (
     FormField,
     HiddenField,
     RadioField,
+    SelectChoice,
     SelectField,
     StringField,
     TextAreaField,
@@ -52,13 +53,13 @@ class DecisionForm(FlaskForm):
     assessment_id = HiddenField()
     kind = RadioField(
         "Decision",
-        choices=[(kind.value, DECISIONS[kind]) for kind in DecisionKind],
+        choices=[SelectChoice(kind.value, DECISIONS[kind]) for kind in DecisionKind],
         validators=[InputRequired("Choose one.")],
     )
     reason = TextAreaField(
         "Reason",
         validators=[InputRequired("Say why: it stays with the decision.")],
-        description="For whoever reads this in years. The supplier does not see it.",
+        description="It stands in the report, the supplier's too. What stays among us is for a comment.",
     )
     conditions = FieldList(FormField(ConditionForm))
     items = TextAreaField(
@@ -121,7 +122,7 @@ class CommentForm(FlaskForm):
     text = TextAreaField("Comment", validators=[InputRequired("Write something.")])
     audience = RadioField(
         "Who reads it",
-        choices=[("internal", "Only us"), ("supplier", "The supplier too")],
+        choices=[SelectChoice("internal", "Only us"), SelectChoice("supplier", "The supplier too")],
         default="internal",
     )
 
@@ -133,7 +134,9 @@ class TakeOverForm(FlaskForm):
 class ChangeForm(FlaskForm):
     """A change that a reviewer tells."""
 
-    kind = SelectField("What changed", choices=[(kind.value, CHANGES[kind]) for kind in TOLD_KINDS])
+    kind = SelectField(
+        "What changed", choices=[SelectChoice(kind.value, CHANGES[kind]) for kind in TOLD_KINDS]
+    )
     subject = SelectField("About", validate_choice=False)
     title = StringField("In one line", validators=[InputRequired("Name the change.")])
     description = TextAreaField("Details", description="What changed, from what to what, and how you know.")
@@ -154,7 +157,7 @@ class KeyDecisionForm(FlaskForm):
     )
     answer = RadioField(
         "Decision",
-        choices=[("approve", "Approve this key"), ("reject", "Reject this key")],
+        choices=[SelectChoice("approve", "Approve this key"), SelectChoice("reject", "Reject this key")],
         validators=[InputRequired("Choose one.")],
     )
 
@@ -172,7 +175,7 @@ class DistrustForm(FlaskForm):
 class ProductForm(FlaskForm):
     """What reviewers set on a product; the limits count for every lot that arrives from then on."""
 
-    tier = SelectField("Tier", choices=[(str(tier), words) for tier, words in TIERS.items()])
+    tier = SelectField("Tier", choices=[SelectChoice(str(tier), words) for tier, words in TIERS.items()])
     end_of_sale = DateField("End of sale", validators=[Optional()])
     end_of_support = DateField("End of support", validators=[Optional()])
     capacity_ah_min = DecimalField("Capacity, at least", validators=[Optional()], description="Ah")

@@ -553,7 +553,7 @@ def test_the_supplier_answers_each_item_and_the_case_goes_back(desk: Desk) -> No
     case = desk.case()
     supplier = desk.session.get_one(Supplier, case.supplier_id)
     desk.decide(case, K.REQUEST_CHANGES, items=["One", "Two"])
-    first, second = desk.session.scalars(select(ChangeRequest)).all()
+    first, second = desk.session.scalars(select(ChangeRequest).order_by(ChangeRequest.position)).all()
     actor = desk.make.supplier_actor(supplier)
     answer_change_request(desk.session, actor, desk.clock, first.id, answer="Done")
     assert case.state is CaseState.WAITING
