@@ -48,7 +48,7 @@ class Submission(SupplierOwned, Base):
         ),
         CheckConstraint(
             "state NOT IN ('verified', 'accepted', 'refused') OR outcome IS NOT NULL",
-            name="outcome",
+            name="has_outcome",
         ),
         Index("ix_submissions_product_kind", "product_id", "kind", "state"),
     )

