@@ -23,7 +23,7 @@ MIN_PASSWORD: Final = 12
 MAX_PASSWORD: Final = 128
 _JUDGED = 72  # zxcvbn takes no more; what follows only makes a password better
 _ENOUGH = 3  # zxcvbn's score of 0 to 4: "safely unguessable" to offline attacks on a slow hash
-TOKEN_PREFIX: Final = "lgt_"
+TOKEN_PREFIX: Final = "lgt_"  # noqa: S105  # how all of them begin
 
 __all__ = [
     "MAX_PASSWORD",

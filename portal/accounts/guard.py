@@ -48,7 +48,7 @@ def note_failure(
 ) -> bool:
     """Count a wrong password or code (`what`); at `limit` in a row lock the account for `minutes`.
 
-    Returns whether this failure locked it. While locked nothing is counted: the lock ends when it said it would.
+    Returns whether this failure locked it. While locked nothing is counted: the lock ends when it said.
     """
     record(session, clock, "sign_in.refused", user_id=user.id, address=address, detail=f"wrong {what}")
     if is_locked(clock, user):
@@ -65,7 +65,9 @@ def note_failure(
         return False
     user.failed_sign_ins = 0
     user.locked_until = clock.now() + timedelta(minutes=minutes)
-    record(session, clock, "account.locked", user_id=user.id, address=address, detail=f"for {minutes} minutes")
+    record(
+        session, clock, "account.locked", user_id=user.id, address=address, detail=f"for {minutes} minutes"
+    )
     return True
 
 
@@ -78,7 +80,7 @@ def note_sign_in(session: Session, clock: Clock, user: User, *, address: str | N
 
 
 def take_totp_counter(session: Session, user: User, counter: int) -> bool:
-    """Use up the time step of a code that fits; False if it, or a later one, was used before (RFC 6238 §5.2)."""
+    """Use up the time step of a code that fits; False if it or a later one was used (RFC 6238 §5.2)."""
     taken = session.execute(
         update(User)
         .where(User.id == user.id, (User.tf_last_counter.is_(None)) | (User.tf_last_counter < counter))

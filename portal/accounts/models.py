@@ -1,7 +1,7 @@
 """Tables of people and organisations.
 
-`flask_security` is named here and in credentials.py, and nowhere else below the doors: its user class must be a
-mixin of ours.
+`flask_security` is named here and in credentials.py, and nowhere else below the doors: its user class must
+be a mixin of ours.
 """
 
 from datetime import datetime
@@ -67,7 +67,7 @@ class Role(Base, RoleMixin):
     """A row for each `RoleName`, as flask_security wants them."""
 
     __tablename__ = "roles"
-    id: Mapped[Id]
+    id: Mapped[Id]  # type: ignore[assignment]
     name: Mapped[str] = mapped_column(String(80), unique=True)
     description: Mapped[str | None] = mapped_column(String(255))
 
@@ -76,14 +76,14 @@ class User(Base, UserMixin):
     """A person with a password (argon2id) and, on the buyer's side always, a second factor."""
 
     __tablename__ = "users"
-    id: Mapped[Id]
+    id: Mapped[Id]  # type: ignore[assignment]
     organisation_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     email: Mapped[str] = mapped_column(String(255), unique=True)
     password: Mapped[str | None] = mapped_column(String(255))
     active: Mapped[bool]
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
-    fs_token_uniquifier: Mapped[str | None] = mapped_column(String(64), unique=True)
+    fs_token_uniquifier: Mapped[str | None] = mapped_column(String(64), unique=True)  # type: ignore[assignment]
     confirmed_at: Mapped[datetime | None]
     tf_primary_method: Mapped[str | None] = mapped_column(String(64))
     tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted
@@ -95,7 +95,7 @@ class User(Base, UserMixin):
     created_at: Mapped[datetime]
 
     organisation: Mapped[Organisation] = relationship(lazy="joined", innerjoin=True)
-    roles: Mapped[list[Role]] = relationship(secondary=user_roles, lazy="selectin")
+    roles: Mapped[list[Role]] = relationship(secondary=user_roles, lazy="selectin")  # type: ignore[assignment]
 
     @property
     def role(self) -> RoleName:
@@ -115,7 +115,7 @@ class User(Base, UserMixin):
         return len(self.mf_recovery_codes or [])
 
     def check_tf_required(
-        self, tf_setup_methods: list[tuple[str, str]], tf_fresh: bool
+        self, tf_setup_methods: list[tuple[str, str]], _fresh: bool
     ) -> tuple[bool, list[tuple[str, str]]]:
         """Asked by flask_security after the password was right. No device is ever excused from the code."""
         return self.needs_second_factor or bool(tf_setup_methods), tf_setup_methods

@@ -135,8 +135,9 @@ def people(
     if text:
         query = query.where(
             or_(
-                column.icontains(text, autoescape=True)
-                for column in (User.name, User.email, Organisation.name)
+                User.name.icontains(text, autoescape=True),
+                User.email.icontains(text, autoescape=True),
+                Organisation.name.icontains(text, autoescape=True),
             )
         )
     if role:
@@ -210,9 +211,7 @@ def events(session: Session, user_id: str, limit: int = 50) -> list[EventRow]:
         .order_by(AccountEvent.id.desc())
         .limit(limit)
     )
-    return [
-        EventRow(row.at, row.kind, by, row.address, row.detail) for row, by in session.execute(query)
-    ]
+    return [EventRow(row.at, row.kind, by, row.address, row.detail) for row, by in session.execute(query)]
 
 
 def supplier_accounts(

@@ -1,6 +1,6 @@
 """Verbs of people: organisations, users, roles, invitations, API tokens.
 
-Mail is not sent here: an invitation's link is handed back to the door, which queues it in the same transaction.
+Mail is not sent here: an invitation's link is handed back to the door, which queues it.
 """
 
 from datetime import timedelta
@@ -21,8 +21,6 @@ from portal.accounts.credentials import (
 )
 from portal.accounts.guard import record
 from portal.accounts.models import (
-    BUYER_ROLES,
-    SUPPLIER_ROLES,
     ApiToken,
     Invitation,
     Organisation,
@@ -32,15 +30,19 @@ from portal.accounts.models import (
     User,
 )
 from portal.accounts.permissions import GRANTS, TOKEN_SCOPES, Permission
+from portal.accounts.rules import (
+    check_free,
+    check_role,
+    keep_an_admin,
+    managed_invitation,
+    managed_organisation,
+    managed_user,
+    tidy_name,
+)
 from portal.clock import Clock
 from portal.db import new_id
 from portal.errors import Conflict, Gone, InvalidInput, NotAllowed, NotFound, Problem
 
-ROLES_OF: dict[OrganisationKind, frozenset[RoleName]] = {
-    OrganisationKind.BUYER: BUYER_ROLES,
-    OrganisationKind.SUPPLIER: SUPPLIER_ROLES,
-}
-ADMIN_ROLES = frozenset({RoleName.SUPPLIER_ADMIN, RoleName.ADMINISTRATOR})
 MAX_TOKEN_DAYS = 365
 
 
@@ -56,7 +58,7 @@ def create_buyer(session: Session, clock: Clock, name: str) -> Organisation:
     found = find_buyer(session)
     if found is not None:
         raise Conflict(f"there is a buying organisation already: {found.name}")
-    buyer = Organisation(kind=OrganisationKind.BUYER, name=_name(name), created_at=clock.now())
+    buyer = Organisation(kind=OrganisationKind.BUYER, name=tidy_name(name), created_at=clock.now())
     session.add(buyer)
     session.flush()
     return buyer
@@ -79,16 +81,18 @@ def create_user(
     organisation = session.get(Organisation, organisation_id)
     if organisation is None:
         raise NotFound("there is no such organisation")
-    _check_role(organisation, role)
+    check_role(organisation, role)
     email = normal_email(email)
-    _check_free(session, email)
+    check_free(session, email)
     if password is None:
         password = new_password()
     elif found := password_problems(password, email=email, name=name):
-        raise InvalidInput(found[0], (Problem("password", "one that is hard to guess", "one that is not", found[0]),))
+        raise InvalidInput(
+            found[0], (Problem("password", "one that is hard to guess", "one that is not", found[0]),)
+        )
     user = User(
         organisation_id=organisation_id,
-        name=_name(name),
+        name=tidy_name(name),
         email=email,
         password=hash_password(password),
         active=True,
@@ -137,28 +141,30 @@ def change_role(session: Session, actor: Actor, clock: Clock, user_id: str, role
 
     Raises NotAllowed (own role), Conflict (last administrator), InvalidInput (not a role of that organisation).
     """
-    user = _managed_user(session, actor, user_id)
+    user = managed_user(session, actor, user_id)
     if user.id == actor.user_id:
         raise NotAllowed("nobody changes their own role: ask another administrator")
-    _check_role(user.organisation, role)
+    check_role(user.organisation, role)
     if user.role == role:
         return user
-    _keep_an_admin(session, user)
+    keep_an_admin(session, user)
     before = user.role
     user.roles = [role_row(session, role)]
     end_sessions(user)
-    record(session, clock, "account.role", user_id=user.id, actor_id=actor.user_id, detail=f"{before} to {role}")
+    record(
+        session, clock, "account.role", user_id=user.id, actor_id=actor.user_id, detail=f"{before} to {role}"
+    )
     session.flush()
     return user
 
 
 def disable(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
     """Shut a person out at once: sessions end, and tokens they made are refused. Raises as change_role."""
-    user = _managed_user(session, actor, user_id)
+    user = managed_user(session, actor, user_id)
     if user.id == actor.user_id:
         raise NotAllowed("nobody disables their own account: ask another administrator")
     if user.active:
-        _keep_an_admin(session, user)
+        keep_an_admin(session, user)
         user.active = False
         end_sessions(user)
         record(session, clock, "account.disabled", user_id=user.id, actor_id=actor.user_id)
@@ -167,7 +173,7 @@ def disable(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
 
 
 def enable(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
-    user = _managed_user(session, actor, user_id)
+    user = managed_user(session, actor, user_id)
     if not user.active:
         user.active = True
         user.failed_sign_ins, user.locked_until = 0, None
@@ -177,8 +183,8 @@ def enable(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
 
 
 def reset_second_factor(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
-    """For a person who lost both phone and recovery codes: they set up a new factor at their next sign-in."""
-    user = _managed_user(session, actor, user_id)
+    """For a person who lost phone and recovery codes: they set up a new factor at the next sign-in."""
+    user = managed_user(session, actor, user_id)
     if user.id == actor.user_id:
         raise NotAllowed("change your own second factor on your profile page")
     user.tf_primary_method = user.tf_totp_secret = user.tf_last_counter = user.mf_recovery_codes = None
@@ -211,10 +217,10 @@ def invite(
     An open invitation of the same address to the same organisation is replaced. Raises Conflict where the
     address has an account, NotFound for an organisation that is not the actor's to manage.
     """
-    organisation = _managed_organisation(session, actor, organisation_id)
-    _check_role(organisation, role)
+    organisation = managed_organisation(session, actor, organisation_id)
+    check_role(organisation, role)
     email = normal_email(email)
-    _check_free(session, email)
+    check_free(session, email)
     now = clock.now()
     session.execute(
         update(Invitation)
@@ -247,7 +253,7 @@ def resend_invitation(
     session: Session, actor: Actor, clock: Clock, invitation_id: str, *, hours: int
 ) -> tuple[Invitation, str]:
     """A fresh link for the same address and role; the old link stops working."""
-    old = _managed_invitation(session, actor, invitation_id)
+    old = managed_invitation(session, actor, invitation_id)
     if old.accepted_at is not None:
         raise Conflict("this invitation has been accepted already")
     return invite(
@@ -262,7 +268,7 @@ def resend_invitation(
 
 
 def revoke_invitation(session: Session, actor: Actor, clock: Clock, invitation_id: str) -> Invitation:
-    invitation = _managed_invitation(session, actor, invitation_id)
+    invitation = managed_invitation(session, actor, invitation_id)
     if invitation.accepted_at is not None:
         raise Conflict("this invitation has been accepted already: disable the account instead")
     if invitation.revoked_at is None:
@@ -339,7 +345,7 @@ def create_token(
     row = ApiToken(
         organisation_id=actor.supplier_id,
         created_by=actor.user_id,
-        name=_name(name, 100),
+        name=tidy_name(name, 100),
         prefix=token[:12],
         token_sha256=hash_token(token),
         scopes=sorted({scope.value for scope in scopes}),
@@ -390,83 +396,3 @@ def is_admitted(user: User) -> bool:
 def token_scopes(role: RoleName) -> list[Permission]:
     """What a person of this role may give to a token."""
     return [scope for scope in TOKEN_SCOPES if scope in GRANTS[role]]
-
-
-# --- Rules -----------------------------------------------------------------------------------------
-
-
-def _managed_organisation(session: Session, actor: Actor, organisation_id: str) -> Organisation:
-    """An organisation whose people the actor manages: any for the buyer's administrator, else only their own."""
-    if actor.supplier_id is None:
-        actor.must(Permission.ADMIN_USER_MANAGE)
-    else:
-        actor.must(Permission.SUPPLIER_TEAM_MANAGE)
-    organisation = session.get(Organisation, organisation_id)
-    if organisation is None or actor.supplier_id not in (None, organisation_id):
-        raise NotFound("there is no such organisation")
-    return organisation
-
-
-def _managed_user(session: Session, actor: Actor, user_id: str) -> User:
-    user = session.get(User, user_id)
-    if user is None:
-        raise NotFound("there is no such person")
-    try:
-        _managed_organisation(session, actor, user.organisation_id)
-    except NotFound:
-        raise NotFound("there is no such person") from None
-    return user
-
-
-def _managed_invitation(session: Session, actor: Actor, invitation_id: str) -> Invitation:
-    invitation = session.get(Invitation, invitation_id)
-    if invitation is None:
-        raise NotFound("there is no such invitation")
-    try:
-        _managed_organisation(session, actor, invitation.organisation_id)
-    except NotFound:
-        raise NotFound("there is no such invitation") from None
-    return invitation
-
-
-def _keep_an_admin(session: Session, user: User) -> None:
-    """Refuse to take away the last active administrator of an organisation."""
-    if user.role not in ADMIN_ROLES or not user.active:
-        return
-    # The row is locked so that two administrators cannot remove each other at the same moment.
-    session.scalar(select(Organisation.id).where(Organisation.id == user.organisation_id).with_for_update())
-    others = session.scalar(
-        select(User.id)
-        .where(
-            User.organisation_id == user.organisation_id,
-            User.active,
-            User.id != user.id,
-            User.roles.any(Role.name == user.role),
-        )
-        .limit(1)
-    )
-    if others is None:
-        raise Conflict(f"{user.name} is the last administrator of {user.organisation.name}: appoint another first")
-
-
-def _check_role(organisation: Organisation, role: RoleName) -> None:
-    if role not in ROLES_OF[organisation.kind]:
-        allowed = ", ".join(sorted(ROLES_OF[organisation.kind]))
-        raise InvalidInput(
-            f"{role} is not a role at {organisation.name}", (Problem("role", f"one of {allowed}", role),)
-        )
-
-
-def _check_free(session: Session, email: str) -> None:
-    if session.scalar(select(User.id).where(User.email == email)) is not None:
-        raise Conflict(f"{email} has an account already")
-
-
-def _name(text: str, longest: int = 200) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > longest:
-        raise InvalidInput(
-            "a name is needed",
-            (Problem("name", f"1 to {longest} characters", f"{len(name)} characters"),),
-        )
-    return name

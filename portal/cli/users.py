@@ -8,6 +8,7 @@ from portal.accounts import service
 from portal.accounts.actors import MACHINE
 from portal.accounts.models import BUYER_ROLES, Organisation, OrganisationKind, RoleName
 from portal.app import create_app
+from portal.cli.database import upgrade_database
 from portal.clock import Clock
 from portal.db import open_session
 from portal.errors import InvalidInput, Problem
@@ -28,7 +29,9 @@ def users_group() -> None: ...
 @click.option("--organisation", default="", help="Their company; made if there is none of this name.")
 def add_command(email: str, name: str, role: str, organisation: str) -> None:
     chosen = RoleName(role)
-    app = create_app(load_settings())
+    settings = load_settings()
+    upgrade_database(settings)  # this is often the first command of an installation
+    app = create_app(settings)
     with app.app_context(), open_session(db.engine) as session:
         clock = parts().clock
         found = _organisation(session, clock, chosen, organisation)
@@ -37,7 +40,7 @@ def add_command(email: str, name: str, role: str, organisation: str) -> None:
         )
         session.commit()
         click.echo(f"{user.name} is {label(chosen).lower()} of {found.name}.")
-        click.echo(f"  sign in   {parts().settings.public_url.rstrip('/')}/account/sign-in")
+        click.echo(f"  sign in   {settings.public_url.rstrip('/')}/account/sign-in")
         click.echo(f"  address   {user.email}")
         click.echo(f"  password  {password}")
         if user.needs_second_factor:
@@ -62,9 +65,7 @@ def _organisation(session: Session, clock: Clock, role: RoleName, name: str) -> 
             (Problem("--organisation", "the company's name", "nothing"),),
         )
     found = session.scalar(
-        select(Organisation).where(
-            Organisation.name == name, Organisation.kind == OrganisationKind.SUPPLIER
-        )
+        select(Organisation).where(Organisation.name == name, Organisation.kind == OrganisationKind.SUPPLIER)
     )
     if found is not None:
         return found

@@ -1,7 +1,8 @@
 """The gate: before every request, who is it, and does the access table let them in?
 
-In this order: tries are counted, the asker is identified (by token or by cookie, never both), sent to set up a
-second factor where theirs is missing, held against the access table, and, with a cookie, asked for the CSRF token.
+In this order: tries are counted, the asker is identified (by token or by cookie, never both), sent to set up
+a second factor where theirs is missing, held against the access table, and asked for the CSRF token unless
+they showed a bearer token.
 """
 
 from typing import Final

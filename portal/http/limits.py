@@ -19,7 +19,9 @@ def hit(rate: str, purpose: str, key: str | None = None) -> None:
     limiter = current_app.extensions["lotgate_limiter"].limiter
     item = parse(rate)
     if not limiter.hit(item, purpose, key or _address()):
-        raise TooMany(f"too many tries: at most {item.amount} in {item.get_expiry()} seconds. Wait and try again")
+        raise TooMany(
+            f"too many tries: at most {item.amount} in {item.get_expiry()} seconds. Wait and try again"
+        )
 
 
 def guess_limit() -> None:

@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750) for `/api/` and `/files/`. Never mixed with a cookie: who shows a token is that token."""
+"""Bearer tokens (RFC 6750) for `/api/` and `/files/`. Who shows one acts as its maker, cookie or not."""
 
 from datetime import timedelta
 
@@ -64,5 +64,7 @@ def _resolve(token: str) -> tuple[Actor, str] | None:
 
 
 def _refusal(error: str, why: str) -> Unauthorized:
-    values = {"realm": "Lotgate"} | ({"error": error} if error else {})
+    values: dict[str, str | None] = {"realm": "Lotgate"}
+    if error:
+        values["error"] = error
     return Unauthorized(why, www_authenticate=WWWAuthenticate("Bearer", values))

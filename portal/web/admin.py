@@ -122,7 +122,9 @@ def create_supplier() -> Response | tuple[str, int]:
             return _suppliers(form), 422
         people.send_invitation(invitation, token)
         session().commit()
-        flash(f"{supplier.name} has an account. An invitation is on its way to {invitation.email}.", "success")
+        flash(
+            f"{supplier.name} has an account. An invitation is on its way to {invitation.email}.", "success"
+        )
         return redirect(url_for("admin.supplier", supplier_id=supplier.id))
     return _suppliers(form), 422
 

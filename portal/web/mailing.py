@@ -9,7 +9,7 @@ from portal.notices.service import queue_mail
 
 
 def mail(kind: str, recipient: str, subject: str, **values: Any) -> None:
-    """Queue `templates/email/<kind>.txt`. Links begin with `public_url`, never with what the browser sent as host."""
+    """Queue `templates/email/<kind>.txt`. Links begin with `public_url`, never with the request's host."""
     body = render_template(f"email/{kind}.txt", public_url=public_url(), **values)
     queue_mail(session(), clock(), kind=kind, recipient=recipient, subject=subject, body=body)
 

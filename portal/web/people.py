@@ -1,4 +1,4 @@
-"""What the team page of a supplier and the administrator's pages share: forms, invitations, acts on a person."""
+"""What the team page and the administrator's pages share: forms, invitations, acts on a person."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,9 @@ def role_choices(roles: frozenset[RoleName]) -> dict[str, str]:
 
 
 class InviteForm(FlaskForm):  # type: ignore[misc]
-    email = EmailField("E-mail address", [InputRequired(), Length(max=255)], render_kw={"autocomplete": "off"})
+    email = EmailField(
+        "E-mail address", [InputRequired(), Length(max=255)], render_kw={"autocomplete": "off"}
+    )
     role = SelectField("Role", [InputRequired()])
 
 
@@ -76,13 +78,16 @@ def explain(form: FlaskForm, error: Exception) -> None:
     for problem in problems:
         if problem.where in form:
             field = form[problem.where]
-            field.errors = [*field.errors, problem.fix or f"Expected {problem.expected}, found {problem.found}."]
+            field.errors = [
+                *field.errors,
+                problem.fix or f"Expected {problem.expected}, found {problem.found}.",
+            ]
     if not any(problem.where in form for problem in problems):
         form.form_errors.append(str(error))
 
 
 def invite(form: InviteForm, organisation_id: str) -> bool:
-    """Invite whom a valid form names, mail included; on a refusal explains it in the form and returns False."""
+    """Invite whom the form names, mail included; False where it was refused, explained in the form."""
     if not form.validate_on_submit():
         return False
     try:
@@ -138,7 +143,7 @@ def revoke(invitation_id: str, back: str) -> Response:
 
 
 def change_member(user_id: str, back: str) -> Response:
-    """One act on one person, named by the form's `act`: a role, or one of ACTS. Refusals are told where one was."""
+    """One act on one person, named by the form's `act`: a role, or one of ACTS."""
     act = request.form.get("act", "")
     try:
         if act == "role":

@@ -15,10 +15,10 @@ from flask_security import (
     current_user,
 )
 from flask_security.utils import get_message
-from wtforms import RadioField, SelectChoice, SubmitField
+from wtforms import RadioField, SubmitField
+from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  # not in the stubs yet
 
 from portal.accounts import guard
-from portal.accounts.models import User
 from portal.http.context import clock, session
 
 LOCKED = "Too many wrong tries: this account is locked for a while. Try again later."
@@ -33,12 +33,13 @@ def commit_after() -> None:
         return response
 
 
-def _locked(user: User | None) -> bool:
+def _locked(user: Any) -> bool:
+    """Of `user`, a User or None (flask_security types it as its own mixin)."""
     return user is not None and guard.is_locked(clock(), user)
 
 
 class SignInForm(LoginForm):
-    remember = None  # a session ends when its time is over
+    remember = None  # type: ignore[assignment]  # a session ends when its time is over
     submit = SubmitField("Sign in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +55,9 @@ class SignInForm(LoginForm):
             )
             commit_after()
         if known and _locked(self.user):
-            self.password.errors = [LOCKED]  # made generic by the view: a lock tells nobody that the password fits
+            self.password.errors = [
+                LOCKED
+            ]  # made generic by the view: a lock tells nobody that the password fits
             return False
         return known
 
@@ -112,15 +115,16 @@ class ForgottenForm(ForgotPasswordForm):
 
     def validate(self, **kwargs: Any) -> bool:
         known = super(ForgotPasswordForm, self).validate(**kwargs)
+        user: Any = self.user
         guard.record(
             session(),
             clock(),
             "password.reset_asked",
-            user_id=self.user.id if self.user else None,
+            user_id=user.id if user else None,
             address=request.remote_addr,
         )
         commit_after()
-        return known and self.user.is_active
+        return known and user is not None and user.active
 
 
 class SetupForm(TwoFactorSetupForm):
@@ -133,7 +137,7 @@ class RescueForm(TwoFactorRescueForm):
     help_setup = RadioField("Help", choices=[SelectChoice("help", "Help")])
 
 
-FORMS = {
+FORMS: dict[str, Any] = {
     "two_factor_setup_form": SetupForm,
     "two_factor_rescue_form": RescueForm,
     "login_form": SignInForm,

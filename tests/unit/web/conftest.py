@@ -29,7 +29,7 @@ def visitor(app: Flask, clock: FixedClock) -> Visitor:
 
 @pytest.fixture
 def person(app: Flask, session: TenantSession, clock: FixedClock, make: Make) -> Callable[..., Person]:
-    """`person(role, supplier=None, second_factor=None)`: an account by the real verbs; buyers get a second factor."""
+    """`person(role, organisation_id)`: an account by the real verbs; buyers get a second factor."""
     count = 0
 
     def create(
