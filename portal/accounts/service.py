@@ -139,7 +139,7 @@ def role_row(session: Session, role: RoleName) -> Role:
 def change_role(session: Session, actor: Actor, clock: Clock, user_id: str, role: RoleName) -> User:
     """Give a person another role; every session of theirs ends.
 
-    Raises NotAllowed (own role), Conflict (last administrator), InvalidInput (not a role of that organisation).
+    Raises NotAllowed (own role), Conflict (last administrator), InvalidInput (not a role there).
     """
     user = managed_user(session, actor, user_id)
     if user.id == actor.user_id:
