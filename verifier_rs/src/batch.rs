@@ -21,8 +21,11 @@ use crate::trust::{Purpose, Trust};
 const CHUNK: usize = 4096;
 /// Lines whose Ed25519 signatures are checked together.
 const GROUP: usize = 1024;
-/// How many keys are tried for one envelope whose keyids tell nothing.
+/// How many different keys are tried for a signature whose keyid names none of ours.
 const MAX_TRIES: usize = 1024;
+/// How many others are tried where the keyid names a key of ours that did not sign: a hint may be wrong, but a file
+/// of bad signatures must not cost as many checks a line as there are keys.
+const MAX_OTHERS: usize = 16;
 /// How many keyids are remembered; beyond, envelopes are only slower.
 const MAX_LEARNED: usize = 100_000;
 
@@ -61,15 +64,17 @@ struct Context<'a> {
     /// The Ed25519 keys, and for each key its place among them.
     points: Vec<&'a ed25519::Key>,
     point_of: Vec<Option<usize>>,
-    /// Which key to try first for a keyid. Only the order of the tries depends on it, never a verdict.
-    hints: RwLock<HashMap<String, usize>>,
+    /// The key that an id or fingerprint of the trust file names.
+    named: HashMap<String, usize>,
+    /// The key that was found for another keyid. Only the order of the tries depends on it, never a verdict.
+    learned: RwLock<HashMap<String, usize>>,
 }
 
 impl<'a> Context<'a> {
     fn new(trust: &'a Trust, purpose: Purpose, at: f64) -> Self {
         let approved: Vec<_> = trust.keys.iter().map(|key| key.approved(purpose, at)).collect();
         let mut of_key: HashMap<&str, usize> = HashMap::new();
-        let mut hints = HashMap::new();
+        let mut named = HashMap::new();
         let (mut points, mut point_of) = (Vec::new(), Vec::new());
         for (place, key) in trust.keys.iter().enumerate() {
             let best = of_key.entry(&key.fingerprint).or_insert(place);
@@ -82,7 +87,7 @@ impl<'a> Context<'a> {
             }));
             let bare = key.fingerprint.trim_start_matches("sha256:");
             for name in [key.id.as_str(), key.fingerprint.as_str(), bare] {
-                hints.entry(name.to_owned()).or_insert(place);
+                named.entry(name.to_owned()).or_insert(place);
             }
         }
         let best = trust
@@ -97,19 +102,22 @@ impl<'a> Context<'a> {
             best,
             points,
             point_of,
-            hints: RwLock::new(hints),
+            named,
+            learned: RwLock::default(),
         }
     }
 
     fn hint(&self, keyid: &str) -> Option<usize> {
-        let hints = self.hints.read().unwrap_or_else(PoisonError::into_inner);
-        hints.get(keyid).copied()
+        self.named.get(keyid).copied().or_else(|| {
+            let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
+            learned.get(keyid).copied()
+        })
     }
 
     fn learn(&self, keyid: &str, place: usize) {
-        let mut hints = self.hints.write().unwrap_or_else(PoisonError::into_inner);
-        if hints.len() < MAX_LEARNED {
-            hints.insert(keyid.to_owned(), place);
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+        if learned.len() < MAX_LEARNED {
+            learned.insert(keyid.to_owned(), place);
         }
     }
 
@@ -180,10 +188,13 @@ fn group(context: &Context<'_>, lines: &[(u64, Option<&[u8]>)]) -> Vec<Verdict> 
         .zip(lines)
         .zip(tried)
         .map(|((work, (number, _)), tried)| match work {
-            Ok(mut work) => match search(context, &mut work, &tried) {
-                Ok(()) => judge(context, *number, work),
-                Err(finding) => verdict(*number, finding, work.statement.ok()),
-            },
+            Ok(mut work) => {
+                // What cannot be read proves nothing, whoever signed it.
+                if work.statement.is_ok() {
+                    search(context, &mut work, &tried);
+                }
+                judge(context, *number, work)
+            }
             Err(finding) => verdict(*number, finding, None),
         })
         .collect()
@@ -210,42 +221,33 @@ fn read(number: u64, text: Option<&[u8]>) -> std::result::Result<Work, Finding> 
     })
 }
 
-/// Try the keys that were not tried yet for every signature without one.
-fn search(
-    context: &Context<'_>,
-    work: &mut Work,
-    tried: &[Option<usize>],
-) -> std::result::Result<(), Finding> {
+/// Try other keys for every signature that has none yet.
+fn search(context: &Context<'_>, work: &mut Work, tried: &[Option<usize>]) {
     let message: [&[u8]; 2] = [work.head.as_bytes(), &work.envelope.payload];
-    let mut tries = 0_usize;
     let signatures = work.envelope.signatures.iter().zip(tried);
     for ((signature, tried), signer) in signatures.zip(&mut work.signers) {
         if signer.is_some() {
             continue;
         }
-        for (place, best) in context.best.iter().enumerate() {
-            // One entry for each public key is enough.
-            if *best != place || tried.and_then(|tried| context.best.get(tried)) == Some(&place) {
-                continue;
-            }
-            tries = tries.saturating_add(1);
-            if tries > MAX_TRIES {
-                return Err(Finding::new(
-                    Outcome::Unreadable,
-                    format!(
-                        "The keyids name no key of the trust file and {MAX_TRIES} keys were tried in vain; put the \
-                         id or the fingerprint of the key into keyid."
-                    ),
-                ));
-            }
-            if context.holds(place, &message, &signature.value) {
+        let limit = if context.named.contains_key(&signature.keyid) {
+            MAX_OTHERS
+        } else {
+            MAX_TRIES
+        };
+        let tried = tried.and_then(|tried| context.best.get(tried));
+        // One entry for each public key is enough.
+        let places = context.best.iter().enumerate();
+        let different = places
+            .filter(|(place, best)| *best == place)
+            .map(|(place, _)| place);
+        for place in different.take(limit) {
+            if tried != Some(&place) && context.holds(place, &message, &signature.value) {
                 *signer = Some(place);
                 context.learn(&signature.keyid, place);
                 break;
             }
         }
     }
-    Ok(())
 }
 
 fn judge(context: &Context<'_>, number: u64, work: Work) -> Verdict {
@@ -299,17 +301,23 @@ fn judge(context: &Context<'_>, number: u64, work: Work) -> Verdict {
 fn invalid(context: &Context<'_>, nth: usize, signature: &Signature) -> String {
     let nth = nth.saturating_add(1);
     let keys = context.trust.keys.len();
-    match context
-        .hint(&signature.keyid)
-        .and_then(|place| context.trust.keys.get(place))
-    {
-        Some(key) => format!(
+    match context.named.get(&signature.keyid) {
+        Some(_) if keys > MAX_OTHERS => format!(
+            "signature {nth} is not valid under key {:?}, which it names, nor under any of {MAX_OTHERS} others",
+            signature.keyid
+        ),
+        Some(_) => format!(
             "signature {nth} names key {:?} and is not valid under it or any other of the {keys} approved key(s)",
-            key.id
+            signature.keyid
         ),
         None => {
             let keyid: String = signature.keyid.chars().take(80).collect();
-            format!("signature {nth} (keyid {keyid:?}) is not valid under any of the {keys} approved key(s)")
+            let limit = if keys > MAX_TRIES {
+                format!("the first {MAX_TRIES} of the {keys} approved keys; put the id of the key into keyid")
+            } else {
+                format!("any of the {keys} approved key(s)")
+            };
+            format!("signature {nth} (keyid {keyid:?}) is not valid under {limit}")
         }
     }
 }
