@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.models import User
 from portal.policy.result import Difference
-from portal.reassessment.models import ChangeKind, ChangeNotice, Reassessment
+from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource, Reassessment
 from portal.review.models import Assessment, Case
 from portal.suppliers.models import Product, Supplier
 
@@ -54,9 +54,12 @@ def change_page(
     text: str = "",
     page: int = 1,
     size: int = PAGE,
+    without: ChangeSource | None = None,
 ) -> ChangePage:
-    """Changes, newest first."""
+    """Changes, newest first. `without`: leave out what came from there."""
     conditions: list[ColumnElement[bool]] = []
+    if without is not None:
+        conditions.append(ChangeNotice.source != without)
     if kind is not None:
         conditions.append(ChangeNotice.kind == kind)
     if supplier_id is not None:

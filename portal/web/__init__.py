@@ -4,9 +4,10 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from portal import __version__
-from portal.web import account, admin, errors, files, filters, headers, home, navigation, security
+from portal.web import account, admin, errors, files, filters, headers, home, navigation, reports, security
 from portal.web.icons import icon
 from portal.web.review import blueprint as review
+from portal.web.supplier import blueprint as supplier
 
 
 def init_app(app: Flask) -> None:
@@ -22,5 +23,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(files.blueprint)
     app.register_blueprint(home.blueprint)
+    app.register_blueprint(reports.blueprint)
     app.register_blueprint(review)
+    app.register_blueprint(supplier)
     app.add_url_rule("/health", endpoint="health", view_func=home.health)

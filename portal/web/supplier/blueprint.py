@@ -6,7 +6,7 @@ from flask import Blueprint, request
 from sqlalchemy import select
 
 from portal.errors import NotFound
-from portal.http.context import actor, session
+from portal.http.context import actor, parts, session
 from portal.suppliers.models import Product
 from portal.suppliers.rules import own_supplier
 from portal.web.supplier.words import CHANGES, KINDS, PURPOSES, ROLES, STATES
@@ -34,6 +34,12 @@ def _limit_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
 @blueprint.context_processor
 def words() -> dict[str, Any]:
     return {"CHANGES": CHANGES, "KINDS": KINDS, "PURPOSES": PURPOSES, "ROLES": ROLES, "STATES": STATES}
+
+
+@blueprint.app_template_global()
+def upload_piece() -> int:
+    """How many bytes the upload field sends at a time."""
+    return parts().settings.upload_piece_bytes
 
 
 def own_id() -> str:

@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response
 from portal.errors import InvalidInput, NotFound
 from portal.http.context import actor, clock, parts, session
 from portal.reassessment import service
-from portal.reassessment.models import ChangeKind
+from portal.reassessment.models import ChangeKind, ChangeSource
 from portal.reassessment.read import change_page, change_row, effects_of
 from portal.web.supplier.blueprint import blueprint, own_id, own_products
 from portal.web.supplier.forms import ChangeForm, product_choices, show
@@ -23,6 +23,7 @@ def changes() -> str:
             supplier_id=own_id(),
             text=request.args.get("q", "").strip()[:100],
             page=request.args.get("page", 1, int),
+            without=ChangeSource.BUYER,  # what the buyer noted down is written for the buyer
         ),
         kinds=list(ChangeKind),
     )
@@ -58,6 +59,6 @@ def new_change() -> str | Response | tuple[str, int]:
 @blueprint.get("/changes/<notice_id>")
 def change(notice_id: str) -> str:
     row = change_row(session(), notice_id)
-    if row is None:
+    if row is None or row.notice.source is ChangeSource.BUYER:
         raise NotFound("There is no such change notice.")
     return render_template("supplier/change.html", row=row, effects=effects_of(session(), notice_id))
