@@ -1,4 +1,4 @@
-"""Logging: one line an event on standard error; tracebacks without local variables, which may hold secrets."""
+"""Logging: one line an event on standard error; tracebacks without locals, which may hold secrets."""
 
 import logging
 import sys

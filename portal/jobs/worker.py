@@ -141,7 +141,7 @@ class Worker:
             limit=100,
             load_output=False,
         ):
-            arguments = (status.input or {}).get("args") or ()
+            arguments = tuple((status.input or {"args": ()})["args"])
             why = (
                 f"the job ended the worker {DEATHS} times"
                 if status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"

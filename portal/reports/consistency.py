@@ -1,4 +1,4 @@
-"""Do the database, the evidence store and the ledger agree? Reads everything, changes nothing (`lotgate fsck`)."""
+"""Do database, evidence store and ledger agree? Reads everything, changes nothing (`lotgate fsck`)."""
 
 import hashlib
 import json
@@ -192,4 +192,6 @@ def _uploads(session: Session, spool: Path) -> Iterator[Fault]:
         path = spool / upload.id
         size = path.stat().st_size if path.is_file() else 0
         if size < upload.offset:
-            yield Fault(f"upload {upload.id}", f"{upload.offset:,} bytes were acknowledged, {size:,} are there")
+            yield Fault(
+                f"upload {upload.id}", f"{upload.offset:,} bytes were acknowledged, {size:,} are there"
+            )

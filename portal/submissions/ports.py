@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 
 class JobQueue(Protocol):
-    """Durable work. `enqueue` writes into the caller's transaction: no commit without its work, no work without
-    its commit. Jobs may run more than once and must be idempotent.
+    """Durable work. `enqueue` writes into the caller's transaction: no commit without its work, no work
+    without its commit. Jobs may run more than once and must be idempotent.
     """
 
     def enqueue(self, session: Session, job: str, *arguments: str, key: str | None = None) -> None:

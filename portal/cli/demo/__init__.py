@@ -12,7 +12,6 @@ import click
 from sqlalchemy import select
 
 from portal import logs
-from portal.accounts.actors import MACHINE
 from portal.accounts.models import Organisation, OrganisationKind
 from portal.cli.database import upgrade_database
 from portal.cli.demo.makers import need_tools
@@ -49,9 +48,9 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
                 stage.new_secrets()
         else:
             _play(stage)
-        with stage.step("reports"), stage.acting(MACHINE) as session:
+        with stage.step("reports"), stage.looking() as session:
             reports = write_reports(session, settings.var_dir / "reports")
-        with stage.acting(MACHINE) as session:
+        with stage.looking() as session:
             found, rows = summary(session), outcomes(session)
     found["reports"] = [{"path": row["path"], "pages": row["pages"]} for row in reports]
     found["steps"] = [{"name": name, "seconds": seconds} for name, seconds in stage.steps]
@@ -120,8 +119,8 @@ def _need_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise LotgateError(
-                f"{settings.host}:{settings.port} cannot be served on ({error.strerror}): end what uses it, or set "
-                "LOTGATE_PORT"
+                f"{settings.host}:{settings.port} cannot be served on ({error.strerror}): end what uses it, "
+                "or set LOTGATE_PORT"
             ) from None
 
 

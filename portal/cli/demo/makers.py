@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rfc8785
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from portal.errors import LotgateError
 
@@ -166,10 +167,10 @@ class Workshop:
     def attestations(
         self, lot: str, units: Sequence[dict[str, Any]], key: KeyPair, *, tampered: Sequence[int] = ()
     ) -> Path:
-        """One DSSE envelope a unit, signed by securesystemslib; those in `tampered` (from 0) are then altered."""
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-        from securesystemslib.dsse import Envelope
-        from securesystemslib.signer import CryptoSigner
+        """One DSSE envelope a unit, signed by securesystemslib; the `tampered` ones (from 0) are altered."""
+        # Of an optional group: imported once `need_tools` has seen to it.
+        from securesystemslib.dsse import Envelope  # noqa: PLC0415
+        from securesystemslib.signer import CryptoSigner  # noqa: PLC0415
 
         signer = CryptoSigner(load_pem_private_key(key.private.read_bytes(), None))
         path = self.folder / f"{lot}.attestations.jsonl"

@@ -99,6 +99,16 @@ class Stage:
             yield session
             session.commit()
 
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A snapshot of everything, to read from without holding up the worker."""
+        token = begin_reading()
+        try:
+            with self.app.app_context(), open_session(self.engine) as session:
+                yield session
+        finally:
+            end_reading(token)
+
     def wait(self) -> None:
         """Until the worker has nothing left to do. Raises LotgateError when that takes too long."""
         end = time.monotonic() + IDLE_SECONDS
@@ -141,11 +151,9 @@ class Stage:
 
     def person(self, email: str) -> Actor:
         if email not in self.people:
-            token = begin_reading()  # asked for while another session writes
-            with open_session(self.engine) as session:
+            with self.looking() as session:
                 found = session.scalars(select(User).where(User.email == email)).one()
                 self.people[email] = actor_of(found)
-            end_reading(token)
         return self.people[email]
 
     @property

@@ -137,7 +137,7 @@ def tamar(stage: Stage) -> None:
     company.attest(lot, workshop.attestations("TS-0426", units[:-1], attesting, tampered=(120, 455, 871)))
 
 
-def _approved(stage: Stage, company: Company, workshop: Workshop, product: Product, version: str) -> str:
+def _approved(company: Company, workshop: Workshop, product: Product, version: str) -> str:
     """A supplier with signed firmware, approved; returns the id of the firmware key."""
     signing = workshop.imgtool_key("firmware")
     key = company.approved_key("Firmware key", signing.public_pem, "firmware")
@@ -154,7 +154,7 @@ def brightwater(stage: Stage) -> None:
     company, workshop, product = _equipped(
         stage, "Brightwater Power", "NL", "Saskia de Boer", "BW-200", "Brightwater 200 kW UPS"
     )
-    _approved(stage, company, workshop, product, "6.1.0")
+    _approved(company, workshop, product, "6.1.0")
     with stage.acting(company.actor) as session:
         reassessment.file_notice(
             session,
@@ -163,7 +163,7 @@ def brightwater(stage: Stage) -> None:
             stage.jobs,
             kind=ChangeKind.BOM,
             title="Cell supplier of the BW-200 battery module changes",
-            description="Cells of another maker from lot 2027-01 on; same capacity class, other chemistry blend.",
+            description="Cells of another maker from lot 2027-01 on: same capacity class, other blend.",
             product_id=product.id,
         )
     stage.wait()
@@ -174,7 +174,7 @@ def fenwick(stage: Stage) -> None:
     company, workshop, product = _equipped(
         stage, "Fenwick Energy", "IE", "Ciara Dunne", "FE-9", "Fenwick cabinet 9"
     )
-    key_id = _approved(stage, company, workshop, product, "2.2.1")
+    key_id = _approved(company, workshop, product, "2.2.1")
     with stage.acting(stage.reviewer) as session:
         key = suppliers.distrust_key(
             session,

@@ -32,7 +32,9 @@ def path_of(route: Route) -> str:
 
 def test_every_route_and_method_has_a_row(app: Flask) -> None:
     without = [
-        f"{route.endpoint} {method}" for route, method in routes(app) if rule_for(route.endpoint, method) is None
+        f"{route.endpoint} {method}"
+        for route, method in routes(app)
+        if rule_for(route.endpoint, method) is None
     ]
     assert without == []
 
@@ -64,7 +66,9 @@ def test_anonymous_reaches_only_what_is_public(app: Flask, client: FlaskClient) 
         if route.rule.startswith(("/api/", "/files/")):
             assert response.status_code == 401, where
         else:
-            assert response.status_code in {302, 400, 401, 404}, where  # sign-in page; no CSRF token; not there
+            assert response.status_code in {302, 400, 401, 404}, (
+                where
+            )  # sign-in page; no CSRF token; not there
             assert b"<h1" not in response.data or response.status_code != 200, where
 
 
@@ -81,7 +85,10 @@ def test_each_role_gets_what_the_table_grants_and_nothing_else(
     client = sign_in(person)
     make.session.commit()  # or its read lock out the requests' writes
     for route, method in routes(app):
-        if route.endpoint.startswith(("security.", "static", "bootstrap.")) or route.endpoint == "account.sign_out":
+        if (
+            route.endpoint.startswith(("security.", "static", "bootstrap."))
+            or route.endpoint == "account.sign_out"
+        ):
             continue
         if route.rule.startswith(("/api/", "/files/")):
             continue  # tokens, not sessions: tests/unit/api and the tus tests
