@@ -4,7 +4,7 @@ Programs (`/api/`, `/files/`) get problem+json here for what their own blueprint
 address that no route has.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -143,6 +143,8 @@ def _answer(
             "detail": message or explanation.text,
             "code": code or f"http_{status}",
         }
+        if problems:
+            body["problems"] = [asdict(problem) for problem in problems]
         if reference:
             body["reference"] = reference
         answer = jsonify(body)

@@ -6,16 +6,19 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from portal.cli.database import upgrade_database
 from portal.cli.serve import web_command_line
 from portal.clock import FixedClock
-from portal.db import open_engine, open_session
+from portal.db import begin_reading, end_reading, open_engine, open_session
 from portal.settings import Settings
 from portal.suppliers.models import Supplier
 from tests.factories import Make
@@ -69,6 +72,16 @@ class Portal:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the server did not start:\n{self.log.read_text()}") from error
                 time.sleep(0.05)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """What the server has committed by now; never holds the write lock."""
+        token = begin_reading()
+        try:
+            with open_session(self.engine) as session:
+                yield session
+        finally:
+            end_reading(token)
 
     def pids(self) -> list[int]:
         """The server's own processes: the arbiter and its workers."""
