@@ -138,7 +138,7 @@ def submission_view(session: Session, submission: Submission) -> SubmissionView:
         pending=is_pending(submission),
         runs=runs_of(session, submission.id),
         files=tuple(submission.attachments),
-        names=dict(names.tuples().all()),
+        names={row.id: row.name for row in names},
         replaced_by=session.scalars(
             select(Submission).where(
                 Submission.supersedes_id == submission.id, Submission.state != SubmissionState.DRAFT
