@@ -100,7 +100,7 @@ def effects_of(session: Session, notice_id: str) -> tuple[Effect, ...]:
 
 def newest_effects(session: Session, *, material: bool, limit: int = 100) -> tuple[Effect, ...]:
     """The newest re-assessments; with `material` only those that a person had to look at."""
-    return _effects(session, [Reassessment.material] if material else [], limit)
+    return _effects(session, [Reassessment.material.is_(True)] if material else [], limit)
 
 
 def _rows(

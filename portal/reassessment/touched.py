@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock
@@ -47,7 +47,7 @@ def submissions_resting_on(session: Session, key: SigningKey) -> Sequence[Submis
     Of firmware it is known which key verified it. Of attestations and manifests it is not kept: all that were
     offered while the key could sign such things count, so that none is missed.
     """
-    signed_by = [
+    signed_by: list[ColumnElement[bool]] = [
         exists().where(
             FirmwareRelease.submission_id == Submission.id, FirmwareRelease.signing_key_id == key.id
         )

@@ -27,7 +27,7 @@ SCOPE_WORDS = {
 }
 
 
-class AcceptForm(FlaskForm):  # type: ignore[misc]
+class AcceptForm(FlaskForm):
     name = StringField("Your name", [InputRequired(), Length(max=200)], render_kw={"autocomplete": "name"})
     password = PasswordField(
         "Password",
@@ -47,7 +47,7 @@ class MultiCheckboxField(SelectMultipleField):
     option_widget = CheckboxInput()
 
 
-class TokenForm(FlaskForm):  # type: ignore[misc]
+class TokenForm(FlaskForm):
     name = StringField(
         "Name", [InputRequired(), Length(max=100)], description="Which machine uses it: “build server”"
     )

@@ -43,7 +43,7 @@ def role_choices(roles: frozenset[RoleName]) -> dict[str, str]:
     return {role.value: f"{label(role)}: {ROLE_HELP[role]}" for role in RoleName if role in roles}
 
 
-class InviteForm(FlaskForm):  # type: ignore[misc]
+class InviteForm(FlaskForm):
     email = EmailField(
         "E-mail address", [InputRequired(), Length(max=255)], render_kw={"autocomplete": "off"}
     )
@@ -58,7 +58,7 @@ class BuyerInviteForm(InviteForm):
     role = SelectField("Role", [InputRequired()], choices=role_choices(BUYER_ROLES))
 
 
-class NewSupplierForm(FlaskForm):  # type: ignore[misc]
+class NewSupplierForm(FlaskForm):
     name = StringField("Company", [InputRequired(), Length(max=200)])
     country = StringField(
         "Country",

@@ -16,7 +16,7 @@ from flask_security import (
 )
 from flask_security.utils import get_message
 from wtforms import RadioField, SubmitField
-from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  # not in the stubs yet
+from wtforms.fields.choices import SelectChoice
 
 from portal.accounts import guard
 from portal.http.context import clock, session
@@ -39,7 +39,7 @@ def _locked(user: Any) -> bool:
 
 
 class SignInForm(LoginForm):
-    remember = None  # type: ignore[assignment]  # a session ends when its time is over
+    remember = None  # a session ends when its time is over
     submit = SubmitField("Sign in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

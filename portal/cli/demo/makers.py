@@ -170,13 +170,13 @@ class Workshop:
         """One DSSE envelope a unit, signed by securesystemslib; the `tampered` ones (from 0) are altered."""
         # Of an optional group: imported once `need_tools` has seen to it.
         from securesystemslib.dsse import Envelope  # noqa: PLC0415
-        from securesystemslib.signer import CryptoSigner  # noqa: PLC0415
+        from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # noqa: PLC0415
 
         signer = CryptoSigner(load_pem_private_key(key.private.read_bytes(), None))
         path = self.folder / f"{lot}.attestations.jsonl"
         with path.open("w", encoding="ascii") as file:
             for number, unit in enumerate(units):
-                statement = {
+                statement: dict[str, Any] = {
                     "_type": "https://in-toto.io/Statement/v1",
                     "subject": [{"name": unit["serial"], "digest": {"sha256": unit_digest(unit)}}],
                     "predicateType": PREDICATE_TYPE,
@@ -186,7 +186,7 @@ class Workshop:
                 envelope.sign(signer)
                 line = envelope.to_dict()
                 if number in tampered:
-                    statement["predicate"]["station"] = "EOL-9"  # type: ignore[index]
+                    statement["predicate"]["station"] = "EOL-9"
                     line["payload"] = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {}).to_dict()[
                         "payload"
                     ]

@@ -30,7 +30,7 @@ def load(number: int) -> Case:
 
 def back_to(case: Case, anchor: str = "") -> Response:
     """The page of the case, in the queue that the reviewer came from."""
-    wanted = cases.arguments_of(cases.filter_of(request.args.to_dict()))
+    wanted: dict[str, Any] = dict(cases.arguments_of(cases.filter_of(request.args.to_dict())))
     return redirect(url_for("review.case", number=case.number, **wanted, _anchor=anchor or None))
 
 
