@@ -177,6 +177,7 @@ def _stops(result: Result) -> Topic:
 
 
 def _decided(verdict: Verdict) -> Topic:
-    return Topic(
-        "What people decided", " ".join(filter(None, (f"{verdict.words}", verdict.detail, verdict.later)))
+    told = (
+        f"{verdict.words}. {verdict.detail}" if verdict.kind is None else f"{verdict.words} {verdict.detail}."
     )
+    return Topic("What people decided", f"{told} {verdict.later}".strip())

@@ -17,6 +17,7 @@ from portal.policy.model import builtin
 from portal.policy.questionnaire import QuestionType, apply_answers
 from portal.policy.result import Result
 from portal.review.assessing import keep
+from portal.review.facts import subject
 from portal.review.models import (
     Assessment,
     Case,
@@ -144,7 +145,7 @@ class Scene:
                     at=now,
                 )
             )
-            facts.append(CheckFact(check_id, outcome, reason, row.id, f"{kind.value} {title}", kind.value))
+            facts.append(CheckFact(check_id, outcome, reason, row.id, subject(row), kind.value))
         self.facts = replace(self.facts, checks=(*self.facts.checks, *facts))
         return row
 
@@ -353,7 +354,7 @@ class Scene:
 
     def case(self, assessment: Assessment, state: CaseState = CaseState.OPEN, number: int = 41) -> Case:
         closed = self.clock.now() if state is CaseState.CLOSED else None
-        return self._add(
+        row = self._add(
             Case(
                 **self.own,
                 number=number,
@@ -370,6 +371,8 @@ class Scene:
                 closed_at=closed,
             )
         )
+        self.session.commit()
+        return row
 
     def decide(
         self,
@@ -444,10 +447,11 @@ class Scene:
                 at=self.clock.now(),
             )
         )
+        self.session.commit()
 
     def _add(self, row: Any) -> Any:
         self.session.add(row)
-        self.session.commit()
+        self.session.flush()
         return row
 
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from portal.policy.result import Result
 from portal.reports import pdf
 from portal.reports.charts import area_scores
 from portal.reports.read import assessment_report
-from portal.reports.view import ReportView
+from portal.reports.view import Part, ReportView
 from tests.unit.reports.conftest import Told, flat, printed
 from tests.unit.reports.scene import Scene
 
@@ -42,7 +41,7 @@ SECTIONS = (
 MARGIN_POINTS = 20 / 25.4 * 72
 HOSTILE = (
     "<script>alert(1)</script> <img src=https://evil.example/x.png> {{7*7}} {% raw %} &amp; "
-    "\u202egnp.exe שלום مرحبا \x00\x1b[31m \ud800 " + "W" * 400 + " https://evil.example/" + "a" * 300
+    "\u202egnp.exe שלום مرحبا \x00\x1b[31m \ud800 " + "W" * 120 + " https://evil.example/" + "a" * 90
 )
 
 
@@ -207,11 +206,14 @@ def poisoned(value: Any, path: str = "") -> Any:
 
 
 @pytest.fixture
-def hostile(scene: Scene, session: TenantSession) -> Iterator[ReportView]:
+def hostile(scene: Scene, session: TenantSession) -> ReportView:
     scene.answer_all()
     scene.firmware("2.1.0", signed_with=scene.key())
     scene.lot(3, unattested=1, failures=2)
-    yield poisoned(assessment_report(session, scene.assess().id))
+    view = assessment_report(session, scene.assess().id)
+    few = replace(view.result, controls=view.result.controls[:6])  # enough of each table, not all of it
+    evidence = Part.first(view.evidence.rows, 4)
+    return poisoned(replace(view, answers=view.answers[:2], evidence=evidence, result=few))
 
 
 def test_hostile_text_stays_text_and_inside_the_margins(hostile: ReportView, tmp_path: Path) -> None:

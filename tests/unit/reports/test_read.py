@@ -250,7 +250,7 @@ def test_the_summary_says_what_the_assessment_says(told: Told) -> None:
     stops = " ".join(topics["What stops an approval"].items)
     assert "FW-01" in stops
     assert "knock-out" in stops
-    assert topics["What people decided"].text == "In quarantine on 22 Dec 2026"
+    assert topics["What people decided"].text == "In quarantine on 22 Dec 2026."
 
 
 def test_a_part_says_when_it_is_cut() -> None:
