@@ -136,7 +136,12 @@ def _firmware(component: Component, mine: Sequence[Current]) -> Ask:
 
 
 def _lots(mine: Sequence[Current]) -> Ask:
-    return _standing(AskKind.LOT, mine, "No lot was submitted yet. Submit one before each delivery.")
+    # What only lacks attestations is not for the lot to put right: the next line asks for them.
+    held = [row for row in mine if {check.check_id for check in row.repairs} == {"lot.attested"}]
+    judged = [row for row in mine if row not in held]
+    if held and not any(row.submission.kind is SubmissionKind.LOT for row in judged):
+        return Ask(AskKind.LOT, AskState.WAITING, "Every lot is right but for the attestations of its units.")
+    return _standing(AskKind.LOT, judged, "No lot was submitted yet. Submit one before each delivery.")
 
 
 def _attestations(mine: Sequence[Current], open_here: Sequence[Lot]) -> Ask:

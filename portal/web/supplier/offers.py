@@ -31,7 +31,7 @@ from portal.web.supplier.forms import (
 CHOICES_MAX = 500
 
 
-@blueprint.route("/firmware/new", methods=["GET", "POST"])
+@blueprint.route("/submissions/new/firmware", methods=["GET", "POST"])
 def new_firmware() -> str | Response | tuple[str, int]:
     form, products = FirmwareForm(component=request.args.get("component", "")), own_products()
     form.component.choices = component_choices(products)
@@ -59,7 +59,7 @@ def new_firmware() -> str | Response | tuple[str, int]:
     return (page, 422) if form.is_submitted() else page
 
 
-@blueprint.route("/lots/new", methods=["GET", "POST"])
+@blueprint.route("/submissions/new/lot", methods=["GET", "POST"])
 def new_lot() -> str | Response | tuple[str, int]:
     form = LotForm(product=request.args.get("product", ""), supersedes=request.args.get("replaces", ""))
     products = own_products()
@@ -87,7 +87,7 @@ def new_lot() -> str | Response | tuple[str, int]:
     return (page, 422) if form.is_submitted() else page
 
 
-@blueprint.route("/attestations/new", methods=["GET", "POST"])
+@blueprint.route("/submissions/new/attestations", methods=["GET", "POST"])
 def new_attestations() -> str | Response | tuple[str, int]:
     form, lots = AttestationsForm(lot=request.args.get("lot", "")), _live_lots()
     form.lot.choices = lot_choices(lots)

@@ -41,7 +41,7 @@ def begin_questionnaire(product_id: str) -> Response:
     return redirect(url_for("supplier.questionnaire", submission_id=made.id))
 
 
-@blueprint.get("/questionnaires/<submission_id>")
+@blueprint.get("/submissions/<submission_id>/answers")
 def questionnaire(submission_id: str) -> str:
     return page_of(load(submission_id), request.args.get("section", ""))
 
@@ -83,7 +83,7 @@ def place_of(view: QuestionnaireView, found: Submission, question_id: str) -> st
     )
 
 
-@blueprint.post("/questionnaires/<submission_id>/sections/<section_id>")
+@blueprint.post("/submissions/<submission_id>/answers/<section_id>")
 def save_section(submission_id: str, section_id: str) -> Response | tuple[Any, int]:
     """Keep what the form holds: all of a section, or (from the page's script) one question of it.
 
@@ -181,7 +181,7 @@ def section_words(item: SectionView) -> dict[str, Any]:
     return {"state": "begun" if progress.done else "todo", "text": f"{progress.done} of {progress.total}"}
 
 
-@blueprint.post("/questionnaires/<submission_id>/submit")
+@blueprint.post("/submissions/<submission_id>/submit")
 def submit_questionnaire(submission_id: str) -> Response | tuple[str, int]:
     found = load(submission_id)
     try:

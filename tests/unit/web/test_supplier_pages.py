@@ -65,10 +65,10 @@ def pages(house: House) -> list[str]:
         "/s/submissions",
         *(f"/s/submissions/{row.id}" for row in submissions),
         f"/s/submissions/{firmware.id}/progress",
-        f"/s/questionnaires/{questionnaire.id}",
-        "/s/firmware/new",
-        "/s/lots/new",
-        "/s/attestations/new",
+        f"/s/submissions/{questionnaire.id}/answers",
+        "/s/submissions/new/firmware",
+        "/s/submissions/new/lot",
+        "/s/submissions/new/attestations",
         "/s/changes",
         "/s/changes/new",
     ]
@@ -92,7 +92,7 @@ def test_another_suppliers_things_are_not_there(house: House, make: Make, sign_i
 def test_the_buyers_people_have_no_supplier_pages(house: House, make: Make, sign_in: SignIn) -> None:
     for role in (RoleName.REVIEWER, RoleName.APPROVER, RoleName.AUDITOR, RoleName.ADMINISTRATOR):
         client = sign_in(make.user(role))
-        for address in ("/s/", "/s/products", f"/s/products/{house.product.id}", "/s/firmware/new"):
+        for address in ("/s/", "/s/products", f"/s/products/{house.product.id}", "/s/submissions/new/firmware"):
             assert client.get(address).status_code == 403, (role, address)
 
 
