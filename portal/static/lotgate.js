@@ -89,11 +89,10 @@ function dress(root) {
   for (const region of root.querySelectorAll(".table-responsive, .scroll-x")) {
     if (region.scrollWidth <= region.clientWidth || region.tabIndex === 0) continue;
     region.tabIndex = 0;
-    region.setAttribute("role", "region");
-    if (!region.hasAttribute("aria-label")) {
-      const name = region.querySelector("caption")?.textContent.trim();
-      region.setAttribute("aria-label", name || "Table, scrolls sideways");
-    }
+    if (region.hasAttribute("aria-label")) continue;
+    const name = region.querySelector("caption")?.textContent.trim();
+    region.setAttribute("role", name ? "region" : "group");
+    region.setAttribute("aria-label", name || "Scrolls sideways");
   }
   // A page that came back with problems begins there.
   root.querySelector("[data-focus]")?.focus();

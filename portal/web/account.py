@@ -19,6 +19,7 @@ from portal.web.security import fresh
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 SCOPE_WORDS = {
+    Permission.SUPPLIER_PRODUCT_EDIT: "Add and edit products",
     Permission.SUPPLIER_SUBMISSION_READ: "Read submissions and their checks",
     Permission.SUPPLIER_SUBMISSION_WRITE: "Create and submit submissions",
     Permission.SUPPLIER_UPLOAD_WRITE: "Upload files",

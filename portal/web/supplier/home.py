@@ -33,7 +33,7 @@ def page_of(answering: str = "", form: AnswerForm | None = None) -> str:
         .join(Case, Case.id == ChangeRequest.case_id)
         .join(Decision, Decision.id == ChangeRequest.decision_id)
         .where(ChangeRequest.supplier_id == mine, Case.state != CaseState.CLOSED)
-        .order_by(ChangeRequest.answered_at.is_not(None), Decision.decided_at.desc(), ChangeRequest.id)
+        .order_by(ChangeRequest.answered_at.is_not(None), Decision.decided_at.desc(), ChangeRequest.position)
     )
     return render_template(
         "supplier/home.html",
