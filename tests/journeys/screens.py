@@ -38,7 +38,6 @@ FLAGS = [
 ]
 WIDTHS = (1280, 390)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-EXAMPLES = 2  # pages looked at per route and role: the same template with other data
 DOWNLOADS = re.compile(r"download|evidence/|\.pdf|\.csv|\.json|receipt|/static/|/files/|/api/")
 
 
@@ -58,15 +57,17 @@ def served(app: Flask) -> Iterator[str]:
 class Screens:
     """Walks the pages of one role after another and keeps what is wrong."""
 
-    def __init__(self, app: Flask, base: str, browser: Browser, out: Path, scheme: str) -> None:
-        self.app, self.base, self.browser, self.out, self.scheme = app, base, browser, out, scheme
+    def __init__(self, app: Flask, base: str, browser: Browser, wanted: argparse.Namespace) -> None:
+        self.app, self.base, self.browser, self.wanted = app, base, browser, wanted
+        self.out: Path = wanted.out
+        self.scheme = "dark" if wanted.dark else "light"
         # A session holds for one browser only: be the one that the test client says it is.
         self.agent = str(app.test_client().environ_base["HTTP_USER_AGENT"])
         self.routes = app.url_map.bind(urlsplit(base).netloc)
         self.faults: list[str] = []
         self.pictures = 0
 
-    def walk(self, role: str, cookie: str | None, only: str) -> None:
+    def walk(self, role: str, cookie: str | None) -> None:
         context = self.browser.new_context(color_scheme=self.scheme, user_agent=self.agent)
         if cookie is not None:
             context.add_cookies(
@@ -84,11 +85,12 @@ class Screens:
             if path in paths or endpoint is None or DOWNLOADS.search(path):
                 continue
             paths.add(path)
-            if seen[endpoint] >= EXAMPLES:
+            if seen[endpoint] >= self.wanted.examples:
                 continue
             seen[endpoint] += 1
             suffix = f"-{seen[endpoint]}" if seen[endpoint] > 1 else ""
-            links = self._look(page, path, f"{role}-{endpoint}{suffix}", picture=only in f"{role}-{endpoint}")
+            picture = re.search(self.wanted.only, f"{role}-{endpoint}") is not None
+            links = self._look(page, path, f"{role}-{endpoint}{suffix}", picture=picture)
             waiting.extend(links)
         context.close()
 
@@ -164,7 +166,10 @@ def main() -> int:
         "--var", type=Path, required=True, help="folder with the portal's database and evidence"
     )
     parser.add_argument("--role", default="", help="only roles whose name contains this (supplier_nordhaven)")
-    parser.add_argument("--only", default="", help="pictures only of pages whose name contains this")
+    parser.add_argument("--only", default="", help="pictures only of pages whose name fits this expression")
+    parser.add_argument(
+        "--examples", type=int, default=2, help="pages per route and role, with other data each"
+    )
     parser.add_argument("--dark", action="store_true", help="in dark colours")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -174,11 +179,11 @@ def main() -> int:
     cookies = {name: cookie_of(app, user) for name, user in people(settings, arguments.role)}
     with served(app) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        screens = Screens(app, base, browser, arguments.out, "dark" if arguments.dark else "light")
+        screens = Screens(app, base, browser, arguments)
         if arguments.role in "visitor":
-            screens.walk("visitor", None, arguments.only)
+            screens.walk("visitor", None)
         for name, cookie in cookies.items():
-            screens.walk(name, cookie, arguments.only)
+            screens.walk(name, cookie)
         browser.close()
     sys.stdout.write("".join(f"{fault}\n" for fault in dict.fromkeys(screens.faults)))
     sys.stdout.write(f"{screens.pictures} pictures in {arguments.out}, {len(screens.faults)} faults\n")
