@@ -65,6 +65,7 @@ GRANTS: dict[RoleName, frozenset[Permission]] = {
 }
 # What a bearer token of a supplier's machine may be given; a token never exceeds its creator's role.
 TOKEN_SCOPES: tuple[Permission, ...] = (
+    P.SUPPLIER_PRODUCT_EDIT,
     P.SUPPLIER_SUBMISSION_READ,
     P.SUPPLIER_SUBMISSION_WRITE,
     P.SUPPLIER_UPLOAD_WRITE,

@@ -1,0 +1,104 @@
+"""Evidence files, submissions of each kind, their state and checks."""
+
+from flask import abort, request
+
+from portal.accounts.permissions import Permission
+from portal.api import shapes
+from portal.api.blueprint import FILE_MAX_BYTES, contract, own_id
+from portal.evidence.service import get_evidence, receive_bytes
+from portal.http.context import actor, clock, parts, session
+from portal.submissions import service
+from portal.submissions.attestations.service import start_attestations
+from portal.submissions.firmware.service import start_firmware
+from portal.submissions.lots.service import start_lot
+from portal.submissions.models import Submission
+from portal.submissions.read import submission_page, submission_view
+
+READ, WRITE = Permission.SUPPLIER_SUBMISSION_READ, Permission.SUPPLIER_SUBMISSION_WRITE
+
+
+@contract.route("POST", "/evidence", Permission.SUPPLIER_UPLOAD_WRITE, status=201, raw=True)
+def send_evidence(query: shapes.FileName) -> shapes.Evidence:
+    """Send a file of at most 64 MiB as the body. Larger ones: tus at `/files/`."""
+    if request.mimetype in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        abort(415, "Expected the file itself as the body, not a form.")
+    evidence = receive_bytes(
+        session(),
+        actor(),
+        clock(),
+        parts().store,
+        parts().spool,
+        request.stream,  # type: ignore[arg-type]  # reads bytes
+        filename=query.filename,
+        limit=FILE_MAX_BYTES,
+        declared_sha256=query.sha256,
+        quota=parts().settings.supplier_quota_bytes,
+    )
+    session().commit()
+    return shapes.Evidence.of(evidence)
+
+
+@contract.route("GET", "/evidence/{evidence_id}", READ)
+def show_evidence(evidence_id: str) -> shapes.Evidence:
+    """What is known of one delivered file."""
+    return shapes.Evidence.of(get_evidence(session(), evidence_id))
+
+
+@contract.route("POST", "/submissions/firmware", WRITE, status=201)
+def submit_firmware(body: shapes.NewFirmware) -> shapes.SubmissionDetail:
+    """Submit an image of one component; its checks begin at once."""
+    return _submit(start_firmware(session(), actor(), clock(), **body.model_dump()))
+
+
+@contract.route("POST", "/submissions/lots", WRITE, status=201)
+def submit_lot(body: shapes.NewLot) -> shapes.SubmissionDetail:
+    """Submit a lot manifest; its checks begin at once."""
+    return _submit(start_lot(session(), actor(), clock(), **body.model_dump()))
+
+
+@contract.route("POST", "/submissions/attestations", WRITE, status=201)
+def submit_attestations(body: shapes.NewAttestations) -> shapes.SubmissionDetail:
+    """Submit attestations about the units of a lot; their checks begin at once."""
+    return _submit(start_attestations(session(), actor(), clock(), **body.model_dump()))
+
+
+@contract.route("GET", "/submissions", READ)
+def list_submissions(query: shapes.SubmissionFilter) -> shapes.Submissions:
+    """Your submissions, the newest first."""
+    found = submission_page(session(), own_id(), **query.model_dump())
+    return shapes.Submissions(
+        items=[shapes.Submission.of(row) for row in found.rows],
+        total=found.total,
+        page=found.page,
+        pages=found.pages,
+    )
+
+
+@contract.route("GET", "/submissions/{submission_id}", READ)
+def get_submission(submission_id: str) -> shapes.SubmissionDetail:
+    """One submission: state, progress, files, and the checks of the newest run."""
+    return _detail(service.get_submission(session(), submission_id))
+
+
+@contract.route("POST", "/submissions/{submission_id}/withdraw", WRITE)
+def withdraw_submission(submission_id: str) -> shapes.SubmissionDetail:
+    """Take back what was not decided on yet."""
+    row = service.withdraw(session(), actor(), clock(), submission_id)
+    session().commit()
+    return _detail(row)
+
+
+@contract.route("POST", "/submissions/{submission_id}/submit", WRITE)
+def submit_draft(submission_id: str) -> shapes.SubmissionDetail:
+    """Submit a draft (a questionnaire). Refused, with a list, while something required is missing."""
+    return _submit(service.get_submission(session(), submission_id))
+
+
+def _submit(draft: Submission) -> shapes.SubmissionDetail:
+    row = service.submit(session(), actor(), clock(), parts().jobs, draft.id)
+    session().commit()
+    return _detail(row)
+
+
+def _detail(row: Submission) -> shapes.SubmissionDetail:
+    return shapes.SubmissionDetail.of_view(submission_view(session(), row))
