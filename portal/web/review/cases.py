@@ -18,7 +18,7 @@ from portal.review.models import Assessment, Case, CaseState, DecisionKind
 from portal.review.read import areas_of, case_view, find_case
 from portal.suppliers.models import Supplier
 from portal.web.review.blueprint import blueprint
-from portal.web.review.forms import CommentForm, DecisionForm, TakeOverForm, decision_form
+from portal.web.review.forms import CommentForm, DecisionForm, TakeOverForm, decision_form, said
 
 
 def load(number: int) -> Case:
@@ -121,7 +121,7 @@ def comment(number: int) -> str | Response | tuple[str, int]:
     try:
         service.comment(session(), actor(), clock(), found.id, text=form.text.data, internal=internal)
     except InvalidInput as error:
-        form.text.errors = [str(problem) for problem in error.problems]
+        form.text.errors = [said(problem) for problem in error.problems]
         return show(found, comment_form=form), 422
     session().commit()
     flash("Your comment is kept." if internal else "Your comment is there for the supplier.", "success")

@@ -37,6 +37,11 @@ _NEVER = date.min
 PROPOSED_DAYS = 90  # how long a condition lasts unless the reviewer says otherwise
 
 
+def said(problem: Problem) -> str:
+    """A problem as it is written beside its field."""
+    return f"Expected {problem.expected}, found {problem.found}. {problem.fix}".strip()
+
+
 class ConditionForm(Form):
     """One gap, to accept or not."""
 
@@ -95,8 +100,7 @@ class DecisionForm(FlaskForm):
             if field is None:
                 left.append(problem)
             else:
-                text = f"Expected {problem.expected}, found {problem.found}. {problem.fix}".strip()
-                field.errors = [*field.errors, text]
+                field.errors = [*field.errors, said(problem)]
         return left
 
     def _field(self, where: str, rows: list[int]) -> Any:
@@ -148,7 +152,7 @@ class KeyDecisionForm(FlaskForm):
 
     fingerprint = StringField(
         "Last 8 characters of the fingerprint",
-        description="As you heard or read them by another channel, not copied from this page.",
+        description="Needed to approve: as you heard them by another channel, not copied from this page.",
     )
     note = TextAreaField(
         "How it was confirmed",
@@ -172,18 +176,23 @@ class DistrustForm(FlaskForm):
     reason = TextAreaField("Reason", validators=[InputRequired("Say why.")])
 
 
+def _limit(label: str, unit: str) -> DecimalField:
+    """A limit as precise as it was typed."""
+    return DecimalField(label, places=None, validators=[Optional()], description=unit)
+
+
 class ProductForm(FlaskForm):
     """What reviewers set on a product; the limits count for every lot that arrives from then on."""
 
     tier = SelectField("Tier", choices=[SelectChoice(str(tier), words) for tier, words in TIERS.items()])
     end_of_sale = DateField("End of sale", validators=[Optional()])
     end_of_support = DateField("End of support", validators=[Optional()])
-    capacity_ah_min = DecimalField("Capacity, at least", validators=[Optional()], description="Ah")
-    capacity_ah_max = DecimalField("Capacity, at most", validators=[Optional()], description="Ah")
-    resistance_mohm_min = DecimalField("Resistance, at least", validators=[Optional()], description="mΩ")
-    resistance_mohm_max = DecimalField("Resistance, at most", validators=[Optional()], description="mΩ")
-    ocv_v_min = DecimalField("Open-circuit voltage, at least", validators=[Optional()], description="V")
-    ocv_v_max = DecimalField("Open-circuit voltage, at most", validators=[Optional()], description="V")
+    capacity_ah_min = _limit("Capacity, at least", "Ah")
+    capacity_ah_max = _limit("Capacity, at most", "Ah")
+    resistance_mohm_min = _limit("Resistance, at least", "mΩ")
+    resistance_mohm_max = _limit("Resistance, at most", "mΩ")
+    ocv_v_min = _limit("Open-circuit voltage, at least", "V")
+    ocv_v_max = _limit("Open-circuit voltage, at most", "V")
 
     def limits(self) -> dict[str, dict[str, float]]:
         """The acceptance limits as the vendor record keeps them."""

@@ -14,7 +14,7 @@ from portal.review.read import people
 from portal.suppliers import service
 from portal.suppliers.models import KeyState, SigningKey, Supplier
 from portal.web.review.blueprint import blueprint
-from portal.web.review.forms import DistrustForm, KeyDecisionForm
+from portal.web.review.forms import DistrustForm, KeyDecisionForm, said
 
 
 def load(key_id: str) -> SigningKey:
@@ -73,7 +73,7 @@ def decide_key(key_id: str) -> str | Response | tuple[str, int]:
     except InvalidInput as error:
         for problem in error.problems:
             field = form.fingerprint if problem.where == "fingerprint" else form.note
-            field.errors = [*field.errors, str(problem)]
+            field.errors = [*field.errors, said(problem)]
         return show(found, decision_form=form), 422
     session().commit()
     flash(f"The key {decided.label} is {decided.state.value}.", "success")
@@ -95,7 +95,7 @@ def distrust_key(key_id: str) -> str | Response | tuple[str, int]:
             reason=form.reason.data,
         )
     except InvalidInput as error:
-        form.reason.errors = [str(problem) for problem in error.problems]
+        form.reason.errors = [said(problem) for problem in error.problems]
         return show(found, distrust_form=form), 422
     reassessment.key_distrusted(session(), actor(), clock(), parts().jobs, distrusted)
     session().commit()
