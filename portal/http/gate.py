@@ -40,16 +40,16 @@ GUESSABLE: Final = frozenset(
 # What a person whose second factor is missing can reach.
 CONFINED_TO: Final = frozenset(
     {
-        "bootstrap.static",
         "health",
         "security.logout",
         "security.two_factor_setup",
         "security.two_factor_setup_validate",
         "security.two_factor_token_validation",
         "security.verify",
-        "static",
     }
 )
+# The same for everyone: nobody is asked who they are.
+STATIC: Final = frozenset({"static", "bootstrap.static"})
 SEEN_EVERY: Final = 60  # seconds; the cookie is not written anew with every request
 csrf = CSRFProtect()
 
@@ -61,8 +61,7 @@ def init_app(app: Flask) -> None:
     )
     csrf.init_app(app)
     limits.init_app(app)
-    # First of all: flask_security asks the database who this is before any handler of ours.
-    app.before_request_funcs.setdefault(None, []).insert(0, _begin)
+    app.before_request(_begin)  # before anybody asks the database
     app.before_request(_admit)
     app.teardown_request(_leave)
 
@@ -112,7 +111,7 @@ def _begin() -> None:
 def _admit() -> Response | None:
     g.actor = None
     g.confined = False
-    if request.routing_exception is not None:
+    if request.routing_exception is not None or request.endpoint in STATIC:
         return None  # 404 and 405 are answered by the error pages
     if request.method == "POST" and request.endpoint in GUESSABLE:
         limits.guess_limit()
@@ -170,7 +169,7 @@ def _refuse() -> Response:
 
 
 def _shows_a_page() -> bool:
-    return request.method == "GET" and wants_page() and request.endpoint not in {"static", "bootstrap.static"}
+    return request.method == "GET" and wants_page()
 
 
 def _leave(_error: BaseException | None) -> None:

@@ -69,6 +69,8 @@ def init_app(app: Flask) -> None:
     )
     security.want_json(lambda _request: False)  # these pages are for people; machines have tokens of ours
     security.login_manager.request_loader(lambda _request: None)  # nor does it take tokens of its own
+    # Flask-Principal would load the person before the gate looks at the request, and for every static file.
+    app.before_request_funcs[None].remove(security.principal._on_before_request)  # noqa: SLF001
     security.mail_context_processor(lambda: {"public_url": public_url()})
     user_authenticated.connect(_signed_in, app)
     user_failed_authn.connect(_refused, app)

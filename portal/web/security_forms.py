@@ -45,6 +45,7 @@ class SignInForm(LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.password.description = ""  # the page has its own link
+        self.email.label.text = "E-mail address"
 
     def validate(self, **kwargs: Any) -> bool:
         known = super().validate(**kwargs)
@@ -64,6 +65,10 @@ class SignInForm(LoginForm):
 
 class CodeForm(TwoFactorVerifyCodeForm):
     submit = SubmitField("Confirm code")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.code.label.text = "Code from your app"
 
     def validate(self, **kwargs: Any) -> bool:
         if _locked(self.user):
@@ -98,6 +103,11 @@ class ConfirmForm(VerifyForm):
 class NewPasswordForm(ChangePasswordForm):
     submit = SubmitField("Change password")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.password.label.text = "Password you have now"
+        self.new_password_confirm.label.text = "New password again"
+
     def validate(self, **kwargs: Any) -> bool:
         if _locked(current_user):
             self.password.errors = [LOCKED]
@@ -112,6 +122,10 @@ class ForgottenForm(ForgotPasswordForm):
     """Works for a locked account as well: whoever reads its mail may have it back."""
 
     submit = SubmitField("Send me a link")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.email.label.text = "E-mail address"
 
     def validate(self, **kwargs: Any) -> bool:
         known = super(ForgotPasswordForm, self).validate(**kwargs)

@@ -220,6 +220,15 @@ def test_a_session_that_does_not_say_when_it_began_has_ended(maker: User, sign_i
     assert client.get("/account/").status_code == 302
 
 
+def test_static_files_neither_ask_nor_tell_who_it_is(maker: User, sign_in: SignIn, clock: FixedClock) -> None:
+    client = sign_in(maker)
+    clock.advance(timedelta(days=1))
+    with client.get("/static/lotgate.css") as answer:
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+    assert client.get("/account/").status_code == 302
+
+
 def test_a_route_without_a_row_does_not_exist(maker: User, sign_in: SignIn, client: FlaskClient) -> None:
     assert sign_in(maker).get("/unlisted").status_code == 404
     assert client.get("/unlisted").status_code == 404
