@@ -1,6 +1,7 @@
 """create_app: wiring only."""
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import api, web
 from portal.adapters.blobs import LocalBlobStore
@@ -42,6 +43,9 @@ def create_app(
         jobs=queue,
         spool=settings.store / "spool",
     )
+    if settings.proxies:
+        hops = settings.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     web.init_app(app)
     gate.init_app(app)
     api.init_app(app)

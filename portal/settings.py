@@ -27,6 +27,7 @@ class Settings:
     store_dir: Path | None = _setting(None, "path", "Evidence store; empty: VAR_DIR/evidence")
     secret_key: str = _setting("", "text", "Signs sessions; empty: made once and kept in VAR_DIR/secret_key")
     public_url: str = _setting("http://127.0.0.1:8000", "URL", "How users reach the portal; used in links")
+    proxies: int = _setting(0, "hops", "Trusted proxies in front whose X-Forwarded-… headers are believed")
     host: str = _setting("127.0.0.1", "address", "Address to listen on")
     port: int = _setting(8000, "port", "Port to listen on")
     web_threads: int = _setting(16, "threads", "Requests served at once (an upload holds one thread)")

@@ -1,6 +1,7 @@
 """`lotgate users`: accounts from the command line; how the first administrator comes to be."""
 
 import click
+from passlib.totp import TOTP
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -45,6 +46,17 @@ def add_command(email: str, name: str, role: str, organisation: str) -> None:
         click.echo(f"  password  {password}")
         if user.needs_second_factor:
             click.echo("  The first sign-in sets up the second factor: have an authenticator app at hand.")
+
+
+@users_group.command("code", help="Show the six digits that an authenticator app would show now.")
+@click.argument("secret")
+def code_command(secret: str) -> None:
+    """SECRET is base32, as the demo prints it (RFC 6238: SHA-1, 30 seconds, 6 digits)."""
+    try:
+        token = TOTP(key=secret).generate()
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"SECRET: expected base32 text, found something else ({error})") from None
+    click.echo(token.token)
 
 
 def _organisation(session: Session, clock: Clock, role: RoleName, name: str) -> Organisation:

@@ -49,7 +49,7 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
         else:
             _play(stage)
         with stage.step("reports"), stage.looking() as session:
-            reports = write_reports(session, settings.var_dir / "reports")
+            reports = write_reports(session, settings.database, settings.var_dir / "reports")
         with stage.looking() as session:
             found, rows = summary(session), outcomes(session)
     found["reports"] = [{"path": row["path"], "pages": row["pages"]} for row in reports]

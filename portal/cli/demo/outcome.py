@@ -1,7 +1,10 @@
 """What the demo found, read back from the database: for the table, the JSON, and the reports."""
 
+import os
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ from pypdf import PdfReader
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal.reports.pdf import file_name, render
+from portal.db import begin_reading, open_engine, open_session
+from portal.reports.pdf import render
 from portal.reports.read import assessment_report
 from portal.review.models import Assessment, Case
 from portal.submissions.models import CheckRecord, Submission
@@ -75,10 +79,12 @@ def _newest_checks(session: Session, supplier_id: str) -> list[CheckRecord]:
     )
 
 
-def write_reports(session: Session, folder: Path) -> list[dict[str, Any]]:
-    """The buyer's PDF report of the newest assessment of each supplier; [{"path", "pages"}]."""
+def write_reports(session: Session, database: str, folder: Path) -> list[dict[str, Any]]:
+    """The buyer's PDF report of the newest assessment of each supplier; [{"path", "pages"}].
+
+    Layout takes seconds of one core each, so every core makes some.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     newest = select(func.max(Assessment.number)).where(Assessment.product_id == Product.id)
     rows = session.execute(
         select(Supplier.name, Assessment.id)
@@ -87,12 +93,21 @@ def write_reports(session: Session, folder: Path) -> list[dict[str, Any]]:
         .where(Assessment.number == newest.correlate(Product).scalar_subquery())
         .order_by(Supplier.created_at)
     ).all()
-    for name, assessment_id in rows:
-        view = assessment_report(session, assessment_id, audience="buyer")
-        path = folder / f"{name.lower().replace(' ', '-')}.pdf"
-        path.write_bytes(render(view))
-        written.append({"path": str(path), "pages": len(PdfReader(path).pages), "name": file_name(view)})
-    return written
+    paths = [folder / f"{name.lower().replace(' ', '-')}.pdf" for name, _ in rows]
+    ids = [assessment_id for _, assessment_id in rows]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        pages = list(pool.map(_write_report, [database] * len(rows), ids, paths))
+    return [{"path": str(path), "pages": count} for path, count in zip(paths, pages, strict=True)]
+
+
+def _write_report(database: str, assessment_id: str, path: Path) -> int:
+    """In a process of its own: one report; returns its number of pages."""
+    begin_reading()
+    engine = open_engine(database)
+    with open_session(engine) as session:
+        path.write_bytes(render(assessment_report(session, assessment_id, audience="buyer")))
+    engine.dispose()
+    return len(PdfReader(path).pages)
 
 
 def summary(session: Session) -> dict[str, Any]:
