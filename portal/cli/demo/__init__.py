@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import sys
+import textwrap
 import time
 from contextlib import closing
 from typing import Any
@@ -133,11 +134,12 @@ def _table(rows: list[Any], found: dict[str, Any]) -> None:
     click.echo(f"{'supplier':<19}{'rating':<13}{'standing':<13}{'case':<10}why")
     for row in rows:
         reason = row.why[0] if row.why else "nothing against it"
-        room = WIDTH - 55
-        shown = reason if len(reason) <= room else reason[: room - 1].rstrip() + "…"
+        lines = textwrap.wrap(reason, WIDTH - 55, max_lines=3, placeholder=" …")
         click.echo(
-            f"{row.name:<19}{_words(row.rating):<13}{_words(row.standing):<13}{_words(row.case):<10}{shown}"
+            f"{row.name:<19}{_words(row.rating):<13}{_words(row.standing):<13}{_words(row.case):<10}{lines[0]}"
         )
+        for line in lines[1:]:
+            click.echo(f"{'':<55}{line}")
     checks = sum(sum(counts.values()) for counts in found["checks"].values())
     click.echo("─" * WIDTH)
     click.echo(

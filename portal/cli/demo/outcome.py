@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -82,32 +83,37 @@ def _newest_checks(session: Session, supplier_id: str) -> list[CheckRecord]:
 def write_reports(session: Session, database: str, folder: Path) -> list[dict[str, Any]]:
     """The buyer's PDF report of the newest assessment of each supplier; [{"path", "pages"}].
 
-    Layout takes seconds of one core each, so every core makes some.
+    Layout takes seconds of one core each, so every core makes some; a report that is younger than its
+    assessment stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     newest = select(func.max(Assessment.number)).where(Assessment.product_id == Product.id)
     rows = session.execute(
-        select(Supplier.name, Assessment.id)
+        select(Supplier.name, Assessment.id, Assessment.created_at)
         .join(Product, Product.supplier_id == Supplier.id)
         .join(Assessment, Assessment.product_id == Product.id)
         .where(Assessment.number == newest.correlate(Product).scalar_subquery())
         .order_by(Supplier.created_at)
     ).all()
-    paths = [folder / f"{name.lower().replace(' ', '-')}.pdf" for name, _ in rows]
-    ids = [assessment_id for _, assessment_id in rows]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        pages = list(pool.map(_write_report, [database] * len(rows), ids, paths))
-    return [{"path": str(path), "pages": count} for path, count in zip(paths, pages, strict=True)]
+    paths = {row.id: folder / f"{row.name.lower().replace(' ', '-')}.pdf" for row in rows}
+    wanted = [row.id for row in rows if not _is_younger(paths[row.id], row.created_at)]
+    if wanted:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            list(pool.map(_write_report, [database] * len(wanted), wanted, [paths[one] for one in wanted]))
+    return [{"path": str(path), "pages": len(PdfReader(path).pages)} for path in paths.values()]
 
 
-def _write_report(database: str, assessment_id: str, path: Path) -> int:
-    """In a process of its own: one report; returns its number of pages."""
+def _is_younger(path: Path, moment: datetime) -> bool:
+    return path.is_file() and path.stat().st_mtime >= moment.timestamp()
+
+
+def _write_report(database: str, assessment_id: str, path: Path) -> None:
+    """In a process of its own: one report."""
     begin_reading()
     engine = open_engine(database)
     with open_session(engine) as session:
         path.write_bytes(render(assessment_report(session, assessment_id, audience="buyer")))
     engine.dispose()
-    return len(PdfReader(path).pages)
 
 
 def summary(session: Session) -> dict[str, Any]:
