@@ -125,8 +125,10 @@ def _admit() -> Response | None:
         return redirect(url_for("security.two_factor_setup")) if wants_page() else abort(403)
     if not allows(rule, g.actor):
         return _refuse()
-    if request.method not in SAFE and not has_bearer():
-        csrf.protect()
+    if request.method not in SAFE:
+        db.session.commit()  # asking who it is began a transaction: a slow body must not hold up all writers
+        if not has_bearer():
+            csrf.protect()
     if _shows_a_page() and session.pop("codes_due", False):
         return redirect(url_for("security.mf_recovery_codes"))
     return None
