@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from werkzeug.datastructures import FileStorage
 from wtforms import Field
+from wtforms.validators import StopValidation
 
 from portal.errors import LotgateError, StorageFailed
 from portal.evidence.models import Evidence
@@ -73,7 +74,7 @@ class FileGiven:
 
     def __call__(self, _form: Any, field: EvidenceField) -> None:
         if not field.given:
-            raise ValueError(self.message)
+            raise StopValidation(self.message)
 
 
 def keep_all(fields: Iterable[EvidenceField]) -> bool:

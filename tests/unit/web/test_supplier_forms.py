@@ -17,7 +17,9 @@ from portal.accounts.models import RoleName, User
 from portal.db import TenantSession
 from portal.evidence.models import Evidence
 from portal.reassessment.models import ChangeNotice
-from portal.review.models import CaseState, ChangeRequest, DecisionKind
+from portal.review.assessing import open_case
+from portal.review.models import CaseCause, ChangeRequest, DecisionKind
+from portal.review.service import assess, claim, decide
 from portal.submissions.models import Submission, SubmissionState
 from portal.submissions.questionnaires.service import current_answers, current_evidence
 from portal.suppliers.models import Entity, KeyState, Product, SigningKey, Supplier
@@ -40,8 +42,16 @@ def product(make: Make, supplier: Supplier) -> Product:
 
 
 @pytest.fixture
-def client(make: Make, supplier: Supplier, sign_in: SignIn) -> FlaskClient:
-    return sign_in(make.user(RoleName.SUPPLIER_ADMIN, supplier))
+def client(make: Make, supplier: Supplier, sign_in: SignIn, session: TenantSession) -> FlaskClient:
+    client = sign_in(make.user(RoleName.SUPPLIER_ADMIN, supplier))
+    send = client.open
+
+    def open_(*arguments: Any, **options: Any) -> Any:
+        session.rollback()  # what a test has looked at must not keep the portal from writing
+        return send(*arguments, **options)
+
+    client.open = open_  # type: ignore[method-assign]
+    return client
 
 
 @pytest.fixture
@@ -98,7 +108,9 @@ def test_two_components_of_one_name_are_refused(client: FlaskClient, product: Pr
     assert "already" in errors(again.text)
 
 
-def test_a_supplier_cannot_set_the_tier(client: FlaskClient, product: Product, session: TenantSession) -> None:
+def test_a_supplier_cannot_set_the_tier(
+    client: FlaskClient, product: Product, session: TenantSession
+) -> None:
     data = {"name": "New name", "tier": "3", "limits": "{}"}
     assert client.post(f"/s/products/{product.id}", data=data).status_code == 302
     session.refresh(product)
@@ -106,7 +118,9 @@ def test_a_supplier_cannot_set_the_tier(client: FlaskClient, product: Product, s
 
 
 def test_a_company_joins_and_leaves_the_chain(client: FlaskClient, session: TenantSession) -> None:
-    wrong = client.post("/s/company/entities", data={"role": "manufacturer", "name": "Cells AS", "country": "1"})
+    wrong = client.post(
+        "/s/company/entities", data={"role": "manufacturer", "name": "Cells AS", "country": "1"}
+    )
     assert wrong.status_code == 422
     assert "two letters" in errors(wrong.text)
     assert 'value="Cells AS"' in wrong.text
@@ -114,7 +128,6 @@ def test_a_company_joins_and_leaves_the_chain(client: FlaskClient, session: Tena
     assert client.post("/s/company/entities", data=data).status_code == 302
     row = session.scalars(select(Entity)).one()
     assert (row.name, row.country) == ("Cells AS", "NO")
-    session.rollback()
     assert client.post(f"/s/company/entities/{row.id}/remove").status_code == 302
     assert session.scalar(select(func.count()).select_from(Entity)) == 0
 
@@ -140,7 +153,6 @@ def test_a_key_is_registered_and_its_fingerprint_shown_in_full(
     key = session.scalars(select(SigningKey)).one()
     assert key.state is KeyState.PENDING
     assert key.purposes == ["firmware", "attestation"]
-    session.rollback()
     assert key.fingerprint in client.get(answer.location).text
 
 
@@ -161,7 +173,6 @@ def test_firmware_without_scripts_goes_with_the_form(
     client: FlaskClient, product: Product, session: TenantSession, jobs: RecordingQueue
 ) -> None:
     component = product.components[0].id
-    session.rollback()
     data = {"component": component, "version": "1.0.0"}
     answer = upload(client, NEW_FIRMWARE, data, image_file=(b"an image", "bms.bin"))
     assert answer.status_code == 302
@@ -176,14 +187,12 @@ def test_a_file_that_arrived_is_kept_when_the_form_comes_back(
     client: FlaskClient, product: Product, session: TenantSession
 ) -> None:
     component = product.components[0].id
-    session.rollback()
     data = {"component": component, "version": "", "release_notes": "Repairs the balancer"}
     answer = upload(client, NEW_FIRMWARE, data, image_file=(b"an image", "bms.bin"))
     assert answer.status_code == 422
     assert "Give the version." in errors(answer.text)
     assert "Repairs the balancer" in answer.text
     kept = session.scalars(select(Evidence)).one()
-    session.rollback()
     assert f'name="image" value="{kept.id}"' in answer.text
     assert "bms.bin" in answer.text
     again = client.post(NEW_FIRMWARE, data=data | {"version": "1.0.0", "image": kept.id})
@@ -217,7 +226,9 @@ def test_another_suppliers_component_cannot_be_chosen(
 
 
 @pytest.mark.parametrize("digest", ["abc", "g" * 64, "a" * 65])
-def test_a_declared_digest_that_is_none_is_refused(client: FlaskClient, product: Product, digest: str) -> None:
+def test_a_declared_digest_that_is_none_is_refused(
+    client: FlaskClient, product: Product, digest: str
+) -> None:
     answer = client.post(NEW_FIRMWARE, data={"version": "1", "declared_sha256": digest})
     assert answer.status_code == 422
     assert "64 hexadecimal digits" in errors(answer.text)
@@ -290,20 +301,19 @@ def test_without_scripts_a_section_is_saved_by_its_button(
     url = begin(client, product)
     data = {
         "answer.sup_maker_name": "Cells AS",
-        "answer.sup_maker_country": "nowhere",
+        "answer.sup_maker_country": "nn",
         "until.sup_maker_name": "2027-06-30",
         "next": "PRV",
     }
     file = {"file.sup_maker_name_file": (b"extract", "extract.pdf")}
     answer = upload(client, url + "/SUP", data, **file)
     assert answer.status_code == 422
-    assert 'value="nowhere"' in answer.text
+    assert 'value="nn"' in answer.text
     assert "two capital letters" in answer.text
     draft = url.split("/")[-2]
     assert current_answers(session, draft) == {"sup_maker_name": "Cells AS"}
     (kept,) = current_evidence(session, draft)
     assert (kept.evidence.filename, kept.valid_until) == ("extract.pdf", date(2027, 6, 30))
-    session.rollback()
     onward = client.post(url + "/SUP", data={"answer.sup_maker_country": "NO", "next": "PRV"})
     assert onward.location == f"{url}?section=PRV"
     assert client.post(url + "/SUP", data={"remove": kept.id}).status_code == 302
@@ -324,7 +334,6 @@ def test_a_submitted_questionnaire_does_not_change(
     row = offered.questionnaire(product)
     session.commit()
     before = current_answers(session, row.id)
-    session.rollback()
     url = f"/s/submissions/{row.id}/answers"
     assert 'name="answer.sup_maker_name"' not in client.get(url).text
     assert client.post(url + "/SUP", data={"answer.sup_maker_name": "Others"}).status_code == 409
@@ -344,7 +353,6 @@ def test_a_change_is_told_and_the_buyers_notes_are_not_shown(
     noted = {"kind": "ownership", "subject": product.id, "title": "We heard of a sale"}
     assert reviewer.post(f"/r/suppliers/{product.supplier_id}/changes/new", data=noted).status_code == 302
     theirs = session.scalars(select(ChangeNotice).where(ChangeNotice.title == "We heard of a sale")).one()
-    session.rollback()
     assert "We heard" not in client.get("/s/changes").text
     assert client.get(f"/s/changes/{theirs.id}").status_code == 404
 
@@ -358,3 +366,44 @@ def test_a_form_without_its_token_is_refused(client: FlaskClient, product: Produ
     del client.environ_base["HTTP_X_CSRFTOKEN"]
     answer = client.post(f"/s/products/{product.id}/components", data={"name": "Gateway"})
     assert answer.status_code == 400
+
+
+def test_what_a_reviewer_asks_is_answered_on_the_home_page(
+    client: FlaskClient, product: Product, session: TenantSession, make: Make, offered: Offered
+) -> None:
+    offered.firmware(product, outcomes={"firmware.signed": Outcome.FAIL})
+    assess(session, make.clock, product.id, cause="test", case_cause=CaseCause.SUBMISSION)
+    case, reviewer = open_case(session, product.id), make.actor(RoleName.REVIEWER)
+    assert case is not None
+    claim(session, reviewer, make.clock, case.id)
+    decide(
+        session, reviewer, make.clock, case.id, assessment_id=case.assessment_id,
+        kind=DecisionKind.REQUEST_CHANGES, reason="Not for the supplier to read.", items=["Sign the image"],
+    )  # fmt: skip
+    session.commit()
+    asked = session.scalars(select(ChangeRequest)).one().id
+    home = client.get("/s/")
+    assert "Sign the image" in home.text
+    assert "Not for the supplier" not in home.text
+    assert client.post(f"/s/requests/{asked}", data={"answer": " "}).status_code == 422
+    blank = client.post(f"/s/requests/{asked}", data={"answer": ""})
+    assert blank.status_code == 422
+    assert "Write your answer." in errors(blank.text)
+    assert client.post(f"/s/requests/{asked}", data={"answer": "Signed in 1.0.1"}).status_code == 302
+    assert client.post(f"/s/requests/{asked}", data={"answer": "Again"}).status_code == 409
+    assert "Signed in 1.0.1" in client.get("/s/").text
+    assert client.post(f"/s/requests/{'0' * 32}", data={"answer": "x"}).status_code == 404
+
+
+def test_own_evidence_comes_as_a_download(
+    client: FlaskClient, product: Product, session: TenantSession
+) -> None:
+    component = product.components[0].id
+    upload(
+        client, NEW_FIRMWARE, {"component": component, "version": "1"}, image_file=(b"<html>", "page.html")
+    )
+    kept = session.scalars(select(Evidence)).one().id
+    answer = client.get(f"/s/evidence/{kept}")
+    assert answer.data == b"<html>"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.mimetype == "application/octet-stream"
