@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
+from sqlalchemy import case as when
 from sqlalchemy.orm import Session
 
 from portal.accounts.models import User
@@ -14,6 +15,7 @@ from portal.policy.model import Rating
 from portal.review.models import Case, CaseCause, CaseState
 
 PAGE = 50
+_STILL_OPEN = tuple(state for state in CaseState if state is not CaseState.CLOSED)
 SEARCH_MAX = 100
 
 
@@ -93,6 +95,12 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    by_view: dict[View, int]
+    overdue: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Rows in order, and the case numbers to page on from (None: nothing there)."""
 
@@ -130,29 +138,21 @@ def neighbours(
     return found[0], found[1]
 
 
-def counts(session: Session, user_id: str | None) -> dict[View, int]:
-    """How many cases each view holds, without further filters."""
-    mine = Case.claimed_by == user_id
+def counts(session: Session, user_id: str | None, today: date) -> Counts:
+    """How many cases each view holds, without further filters, and how many of those still open are
+    overdue."""
+    late = func.sum(when((Case.due_on < today, 1), else_=0))
     groups = session.execute(
-        select(Case.state, Case.claimed_by.is_(None), mine, func.count()).group_by(
-            Case.state, Case.claimed_by.is_(None), mine
-        )
+        select(Case.state, Case.claimed_by, func.count(), late)
+        .where(Case.state.in_(_STILL_OPEN))
+        .group_by(Case.state, Case.claimed_by)
     ).all()
-    totals = dict.fromkeys(View, 0)
-    for state, free, own, count in groups:
-        for view in _views_of(state, bool(free), bool(own)):
+    closed = session.scalar(select(func.count()).select_from(Case).where(Case.state == CaseState.CLOSED))
+    totals = dict.fromkeys(View, 0) | {View.CLOSED: closed or 0, View.ALL: closed or 0}
+    for state, holder, count, _ in groups:
+        for view in _views_of(state, holder is None, holder == user_id):
             totals[view] += count
-    return totals
-
-
-def overdue(session: Session, today: date) -> int:
-    """How many cases are past their due date, whoever holds them."""
-    return (
-        session.scalar(
-            select(func.count()).select_from(Case).where(Case.state != CaseState.CLOSED, Case.due_on < today)
-        )
-        or 0
-    )
+    return Counts(totals, sum(row[3] for row in groups))
 
 
 def filter_of(arguments: dict[str, str]) -> Filter:
@@ -206,8 +206,7 @@ _COLUMNS: tuple[Any, ...] = (
 
 
 def _views_of(state: CaseState, free: bool, own: bool) -> list[View]:
-    if state is CaseState.CLOSED:
-        return [View.CLOSED, View.ALL]
+    """The views that a case still open is in."""
     views = [View.ALL, View.MINE if own else View.FREE if free else View.TAKEN]
     if own or (free and state is not CaseState.WAITING):
         views.append(View.WORK)
@@ -220,7 +219,7 @@ def _views_of(state: CaseState, free: bool, own: bool) -> list[View]:
 
 def _in_view(view: View, user_id: str | None) -> list[ColumnElement[bool]]:
     """What `_views_of` says, for the database."""
-    still_open = Case.state != CaseState.CLOSED
+    still_open = Case.state.in_(_STILL_OPEN)
     mine, free = Case.claimed_by == user_id, Case.claimed_by.is_(None)
     ready = Case.state.in_((CaseState.OPEN, CaseState.CLAIMED, CaseState.SECOND))
     return {
@@ -248,7 +247,7 @@ def _filtered(query: Select[Any], user_id: str | None, today: date, wanted: Filt
     if wanted.assignee_id is not None:
         conditions.append(Case.claimed_by == wanted.assignee_id)
     if wanted.overdue:
-        conditions += [Case.state != CaseState.CLOSED, Case.due_on < today]
+        conditions += [Case.state.in_(_STILL_OPEN), Case.due_on < today]
     if wanted.text:
         number = _number(wanted.text.removeprefix("#"))
         titled = Case.title.icontains(wanted.text, autoescape=True)

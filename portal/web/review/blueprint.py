@@ -25,9 +25,13 @@ def url_if(endpoint: str, **values: Any) -> str | None:
 
 @blueprint.app_template_filter()
 def sentence(text: str) -> str:
-    """With a capital at the start and a full stop at the end."""
+    """With a capital at the start, unless it starts with a name (`fw_signing`), and a full stop at the end."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".") if text else ""
+    if not text:
+        return ""
+    first = text.split(maxsplit=1)[0]
+    start = text[:1] if {"_", "."} & set(first.rstrip(".")) else text[:1].upper()
+    return start + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
 
 
 @blueprint.record_once

@@ -30,8 +30,7 @@ def queue() -> str:
     return render_template(
         "review/queue.html",
         page=cases.page(session(), actor().user_id, day, wanted),
-        counts=cases.counts(session(), actor().user_id),
-        overdue=cases.overdue(session(), day),
+        counts=cases.counts(session(), actor().user_id, day),
         wanted=wanted,
         arguments=cases.arguments_of(wanted),
         supplier=supplier,

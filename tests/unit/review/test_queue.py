@@ -10,7 +10,7 @@ from portal.clock import FixedClock, today
 from portal.db import TenantSession
 from portal.policy.model import Rating
 from portal.review.models import Assessment, Case, CaseCause, CaseState
-from portal.review.queue import Filter, Sort, View, arguments_of, counts, filter_of, neighbours, overdue, page
+from portal.review.queue import Filter, Sort, View, arguments_of, counts, filter_of, neighbours, page
 from tests.factories import Make
 
 TODAY = date(2026, 11, 21)
@@ -120,7 +120,7 @@ VIEWS = {
 def test_each_view_shows_its_cases_and_counts_them(stack: Stack, kinds: dict[str, int], view: View) -> None:
     expected = {kinds[name] for name in VIEWS[view]}
     assert set(stack.numbers(Filter(view=view))) == expected
-    assert counts(stack.session, stack.me)[view] == len(expected)
+    assert counts(stack.session, stack.me, TODAY).by_view[view] == len(expected)
 
 
 def test_filters_narrow(stack: Stack) -> None:
@@ -130,7 +130,7 @@ def test_filters_narrow(stack: Stack) -> None:
     assert stack.numbers(Filter(tier=1)) == [first]
     assert stack.numbers(Filter(cause=CaseCause.DUE)) == [first]
     assert stack.numbers(Filter(overdue=True)) == [late]
-    assert overdue(stack.session, TODAY) == 1
+    assert counts(stack.session, stack.me, TODAY).overdue == 1
     assert stack.numbers(Filter(supplier_id="nobody")) == []
     assert stack.numbers(Filter(supplier_id=stack.supplier.id, view=View.ALL)) == [late, first]
 
