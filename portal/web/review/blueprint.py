@@ -25,7 +25,7 @@ def url_if(endpoint: str, **values: Any) -> str | None:
 
 @blueprint.app_template_filter()
 def sentence(text: str) -> str:
-    """With a capital at the start, unless it starts with a name (`fw_signing`), and a full stop at the end."""
+    """With a capital at the start, unless that is a name (`fw_signing`), and a full stop at the end."""
     text = text.strip()
     if not text:
         return ""
