@@ -176,9 +176,9 @@ class DistrustForm(FlaskForm):
     reason = TextAreaField("Reason", validators=[InputRequired("Say why.")])
 
 
-def _limit(label: str, unit: str) -> DecimalField:
+def _limit(label: str) -> DecimalField:
     """A limit as precise as it was typed."""
-    return DecimalField(label, places=None, validators=[Optional()], description=unit)
+    return DecimalField(label, places=None, validators=[Optional()])
 
 
 class ProductForm(FlaskForm):
@@ -187,12 +187,12 @@ class ProductForm(FlaskForm):
     tier = SelectField("Tier", choices=[SelectChoice(str(tier), words) for tier, words in TIERS.items()])
     end_of_sale = DateField("End of sale", validators=[Optional()])
     end_of_support = DateField("End of support", validators=[Optional()])
-    capacity_ah_min = _limit("Capacity, at least", "Ah")
-    capacity_ah_max = _limit("Capacity, at most", "Ah")
-    resistance_mohm_min = _limit("Resistance, at least", "mΩ")
-    resistance_mohm_max = _limit("Resistance, at most", "mΩ")
-    ocv_v_min = _limit("Open-circuit voltage, at least", "V")
-    ocv_v_max = _limit("Open-circuit voltage, at most", "V")
+    capacity_ah_min = _limit("Capacity, at least (Ah)")
+    capacity_ah_max = _limit("Capacity, at most (Ah)")
+    resistance_mohm_min = _limit("Resistance, at least (mΩ)")
+    resistance_mohm_max = _limit("Resistance, at most (mΩ)")
+    ocv_v_min = _limit("Open-circuit voltage, at least (V)")
+    ocv_v_max = _limit("Open-circuit voltage, at most (V)")
 
     def limits(self) -> dict[str, dict[str, float]]:
         """The acceptance limits as the vendor record keeps them."""
