@@ -1,6 +1,6 @@
 """The form field for a file of the vault: uploaded beforehand in pieces, or sent along with the form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from werkzeug.datastructures import FileStorage
@@ -22,6 +22,8 @@ class EvidenceField(Field):
     Browsers with scripts upload in pieces and send the id; others send the file itself, up to 64 MiB, which
     becomes evidence by `keep`. A form that comes back still names what has arrived.
     """
+
+    errors: Sequence[str]
 
     def __init__(self, *arguments: Any, accept: str = "", **options: Any) -> None:
         self.accept = accept
