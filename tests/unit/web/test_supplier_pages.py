@@ -92,7 +92,12 @@ def test_another_suppliers_things_are_not_there(house: House, make: Make, sign_i
 def test_the_buyers_people_have_no_supplier_pages(house: House, make: Make, sign_in: SignIn) -> None:
     for role in (RoleName.REVIEWER, RoleName.APPROVER, RoleName.AUDITOR, RoleName.ADMINISTRATOR):
         client = sign_in(make.user(role))
-        for address in ("/s/", "/s/products", f"/s/products/{house.product.id}", "/s/submissions/new/firmware"):
+        for address in (
+            "/s/",
+            "/s/products",
+            f"/s/products/{house.product.id}",
+            "/s/submissions/new/firmware",
+        ):
             assert client.get(address).status_code == 403, (role, address)
 
 
