@@ -65,7 +65,9 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
             return
     progress = _progress(bench, submission_id)
     with reading(bench) as session:
-        findings = submissions.examine(session, bench.store, submission_id, progress)
+        settings = bench.settings
+        limits = submissions.Limits(settings.manifest_max_bytes, settings.manifest_max_units)
+        findings = submissions.examine(session, bench.store, submission_id, progress, limits)
     with writing(bench) as session:
         submissions.record(session, bench.clock, findings)
         reassessment.verified(session, bench.clock, submission_id, claim_days=bench.settings.claim_days)
@@ -101,9 +103,13 @@ def deliver_mail(bench: Bench) -> None:
 
 def daily(bench: Bench) -> None:
     """What falls due by date: re-assessments, expired uploads, orphans in the store."""
+    settings = bench.settings
+    with reading(bench) as session:
+        due = reassessment.due(session, bench.clock, settings.reassess_days)
+    for product_id, reason in due:
+        with writing(bench) as session:
+            reassessment.fall_due(session, bench.clock, product_id, reason, claim_days=settings.claim_days)
     with writing(bench) as session:
-        settings = bench.settings
-        reassessment.fall_due(session, bench.clock, settings.reassess_days, claim_days=settings.claim_days)
         evidence.sweep(session, bench.clock, bench.store, bench.settings.store / "spool")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
 from portal.clock import Clock
-from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound, Problem
+from portal.errors import Conflict, InvalidInput, NotFound, Problem
 from portal.evidence.models import Evidence
 from portal.submissions.models import (
     Attachment,
@@ -18,8 +18,16 @@ from portal.submissions.models import (
     SubmissionState,
 )
 from portal.suppliers.models import Product
+from portal.suppliers.rules import own_supplier, owned
 
 Progress = Callable[[int, int, str], None]
+_FILES = {
+    SubmissionKind.ATTESTATIONS: {AttachmentRole.ATTESTATIONS},
+    SubmissionKind.FIRMWARE: {AttachmentRole.IMAGE, AttachmentRole.SIGNATURE},
+    SubmissionKind.LOT: {AttachmentRole.MANIFEST, AttachmentRole.UNITS, AttachmentRole.SIGNATURE},
+    SubmissionKind.QUESTIONNAIRE: set(),
+}
+_BEFORE_AND_AFTER = (SubmissionState.DRAFT, SubmissionState.WITHDRAWN)
 
 
 def get_submission(session: Session, submission_id: str, kind: SubmissionKind | None = None) -> Submission:
@@ -42,18 +50,17 @@ def start(
 ) -> Submission:
     """A draft about one product of the actor's supplier. Raises NotFound, NotAllowed, InvalidInput."""
     actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    product = session.get(Product, product_id)
-    if product is None:
-        raise NotFound("There is no such product.")
-    if actor.supplier_id is None or product.supplier_id != actor.supplier_id:
-        raise NotAllowed("only people of the supplier submit evidence about its products")
+    own_supplier(actor)
+    product = owned(session, actor, Product, product_id, "product")
     if supersedes_id is not None:
-        replaced = get_submission(session, supersedes_id, kind)
-        if replaced.product_id != product_id:
+        replaced = owned(session, actor, Submission, supersedes_id, "submission")
+        if (replaced.kind, replaced.product_id) != (kind, product_id):
             raise InvalidInput(
-                "a submission can only replace one about the same product",
+                "a submission can only replace one of its kind about the same product",
                 (Problem("supersedes", f"a {kind.value} submission about {product.model}", "another one"),),
             )
+        if replaced.state in _BEFORE_AND_AFTER:
+            raise Conflict(f"That submission is {replaced.state.value}: there is nothing to replace.")
     submission = Submission(
         supplier_id=product.supplier_id,
         kind=kind,
@@ -68,21 +75,28 @@ def start(
     return submission
 
 
-def must_be_draft(submission: Submission) -> None:
+def own_draft(
+    session: Session, actor: Actor, submission_id: str, kind: SubmissionKind | None = None
+) -> Submission:
+    """A draft that the actor may change. Raises NotAllowed, NotFound, Conflict."""
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    submission = owned(session, actor, Submission, submission_id, "submission")
+    if kind is not None and submission.kind is not kind:
+        raise NotFound("There is no such submission.")
     if submission.state is not SubmissionState.DRAFT:
         raise Conflict("This was submitted and cannot be changed; submit a new one that replaces it.")
+    return submission
 
 
 def attach(
     session: Session, actor: Actor, clock: Clock, submission_id: str, evidence_id: str, role: AttachmentRole
 ) -> Attachment:
     """Offer a piece of evidence with a draft. One file a role, but any number of documents."""
-    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    submission = get_submission(session, submission_id)
-    must_be_draft(submission)
-    evidence = session.get(Evidence, evidence_id)
-    if evidence is None:
-        raise NotFound("There is no such evidence.")
+    submission = own_draft(session, actor, submission_id)
+    evidence = evidence_for(session, actor, submission, evidence_id)
+    if role is not AttachmentRole.DOCUMENT and role not in _FILES[submission.kind]:
+        known = ", ".join(sorted([*_FILES[submission.kind], AttachmentRole.DOCUMENT]))
+        raise InvalidInput("the file was not attached", (Problem("role", f"one of {known}", role.value),))
     taken = select(Attachment.id).where(Attachment.submission_id == submission_id, Attachment.role == role)
     if role is not AttachmentRole.DOCUMENT and session.scalar(taken):
         raise Conflict(f"This submission has its {role.value} already.")
@@ -97,6 +111,14 @@ def attach(
     submission.attachments.append(attachment)
     session.flush()
     return attachment
+
+
+def evidence_for(session: Session, actor: Actor, submission: Submission, evidence_id: str) -> Evidence:
+    """Evidence of the submission's supplier, whoever acts and whatever the session sees. Raises NotFound."""
+    evidence = owned(session, actor, Evidence, evidence_id, "evidence")
+    if evidence.supplier_id != submission.supplier_id:
+        raise NotFound("There is no such evidence.")
+    return evidence
 
 
 def attached(submission: Submission, role: AttachmentRole) -> Evidence | None:

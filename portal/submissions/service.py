@@ -14,16 +14,18 @@ from portal.errors import Conflict, InvalidInput, LotgateError, Problem
 from portal.evidence.ports import BlobStore
 from portal.ledger import service as ledger
 from portal.submissions.attestations import service as attestations
-from portal.submissions.drafting import Progress, attach, attached, get_submission, must_be_draft, start
-from portal.submissions.findings import Findings, KindFindings
+from portal.submissions.drafting import Progress, attach, attached, get_submission, own_draft, start
+from portal.submissions.findings import Findings, KindFindings, Limits, take_turns
 from portal.submissions.firmware import service as firmware
 from portal.submissions.lots import service as lots
 from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
 from portal.submissions.ports import JobQueue
 from portal.submissions.questionnaires import service as questionnaires
+from portal.suppliers.rules import owned
 from portal.verification import Check, Outcome, worst
 
 __all__ = [
+    "Limits",
     "attach",
     "attached",
     "begin_verification",
@@ -39,6 +41,7 @@ __all__ = [
     "withdraw",
 ]
 
+LIMITS = Limits()
 PENDING = frozenset({SubmissionState.SUBMITTED, SubmissionState.VERIFYING})
 _SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.NOT_RUN, Outcome.UNREADABLE, Outcome.FAIL)
 
@@ -47,7 +50,8 @@ class _Kind(Protocol):
     """What the package of a kind offers (its `service` module)."""
 
     problems: Callable[[Session, Submission], tuple[Problem, ...]]
-    examine: Callable[[Session, BlobStore, Submission, Progress], KindFindings]
+    examine: Callable[[Session, BlobStore, Submission, Progress, Limits], KindFindings]
+    withdraw: Callable[[Session, Clock, Submission], None]
 
 
 _KINDS: dict[SubmissionKind, _Kind] = {
@@ -64,7 +68,10 @@ class _Unreadable:
 
     checks: tuple[Check, ...]
 
-    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+    def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
+        return self.checks
+
+    def record(self, _session: Session, _clock: Clock, _submission: Submission) -> None:
         """Nothing beyond the check."""
 
 
@@ -73,9 +80,7 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
 
     Raises InvalidInput that lists everything that is missing, Conflict when it was submitted before.
     """
-    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    submission = get_submission(session, submission_id)
-    must_be_draft(submission)
+    submission = own_draft(session, actor, submission_id)
     found = _KINDS[submission.kind].problems(session, submission)
     if found:
         raise InvalidInput("This cannot be submitted yet.", found)
@@ -102,13 +107,12 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
 def withdraw(session: Session, actor: Actor, clock: Clock, submission_id: str) -> Submission:
     """Take back what was not decided on yet. It stays in the record; it proves nothing any more."""
     actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    submission = get_submission(session, submission_id)
+    take_turns(session)
+    submission = owned(session, actor, Submission, submission_id, "submission")
     if submission.state in (SubmissionState.ACCEPTED, SubmissionState.REFUSED, SubmissionState.WITHDRAWN):
         raise Conflict(f"This submission is {submission.state.value} and cannot be withdrawn.")
     submission.state = SubmissionState.WITHDRAWN
-    lot = lots.lot_of(session, submission.id)
-    if lot is not None:
-        lot.live = False
+    _KINDS[submission.kind].withdraw(session, clock, submission)
     session.flush()
     ledger.append(
         session,
@@ -118,6 +122,7 @@ def withdraw(session: Session, actor: Actor, clock: Clock, submission_id: str) -
         {"by": actor.user_id},
         supplier_id=submission.supplier_id,
     )
+    _recheck_lot(session, clock, submission)
     return submission
 
 
@@ -139,14 +144,16 @@ def begin_verification(session: Session, _clock: Clock, submission_id: str) -> b
     return True
 
 
-def examine(session: Session, store: BlobStore, submission_id: str, progress: Progress) -> Findings:
-    """Make every check without writing anything. What cannot be read becomes a check that says so.
+def examine(
+    session: Session, store: BlobStore, submission_id: str, progress: Progress, limits: Limits = LIMITS
+) -> Findings:
+    """Read and verify everything without writing anything. What cannot be read becomes a check that says so.
 
     OSError and database errors come out: the job is tried again.
     """
     submission = get_submission(session, submission_id)
     try:
-        of_kind = _KINDS[submission.kind].examine(session, store, submission, progress)
+        of_kind = _KINDS[submission.kind].examine(session, store, submission, progress, limits)
     except LotgateError as error:
         check = Check(f"{submission.kind.value}.verification", Outcome.UNREADABLE, error.message)
         of_kind = _Unreadable((check,))
@@ -159,15 +166,16 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
     A submission is accepted by the machine only when every check passed. One that people accepted stays so
     unless the new outcome is worse than the one they saw.
     """
+    take_turns(session)
     submission = get_submission(session, findings.submission_id)
+    if submission.state is SubmissionState.WITHDRAWN:  # while it was examined
+        return submission.outcome or Outcome.NOT_RUN
     before = submission.outcome
-    outcome = _write_run(session, clock, submission, findings.checks)
-    findings.of_kind.record(session, clock, submission, submission.run)
-    if submission.kind is SubmissionKind.ATTESTATIONS:
-        _recheck_lot(session, clock, attestations.batch_of(session, submission.id).lot.submission)
-    if submission.state is not SubmissionState.WITHDRAWN:
-        submission.state = _state_after(submission.state, before, outcome)
+    outcome = _write_run(session, clock, submission, findings.of_kind.settle(session, submission))
+    findings.of_kind.record(session, clock, submission)
+    submission.state = _state_after(submission.state, before, outcome)
     session.flush()
+    _recheck_lot(session, clock, submission)
     return outcome
 
 
@@ -254,17 +262,21 @@ def _state_after(state: SubmissionState, before: Outcome | None, now: Outcome) -
     return SubmissionState.VERIFIED
 
 
-def _recheck_lot(session: Session, clock: Clock, submission: Submission) -> None:
-    """A new run of the lot's checks: what attestations prove is judged anew, the rest stands as it was."""
-    if submission.outcome is None or is_pending(submission):
+def _recheck_lot(session: Session, clock: Clock, about: Submission) -> None:
+    """After attestations: a new run of their lot's checks. What they prove is judged anew, the rest stays."""
+    if about.kind is not SubmissionKind.ATTESTATIONS:
+        return
+    lot = attestations.batch_of(session, about.id).lot
+    submission = lot.submission
+    if submission.outcome is None or submission.state is SubmissionState.WITHDRAWN or is_pending(submission):
         return
     session.flush()
-    fresh = lots.attested_check(session, lots.lot_of(session, submission.id))
-    checks = tuple(
-        fresh if row.check_id == fresh.id else Check(row.check_id, row.outcome, row.reason)
-        for row in newest_checks(session, submission)
-    )
-    before = submission.outcome
-    outcome = _write_run(session, clock, submission, checks)
-    if submission.state is not SubmissionState.WITHDRAWN:
+    fresh, last = lots.attested_check(session, lot), newest_checks(session, submission)
+    if all(Check(row.check_id, row.outcome, row.reason) != fresh for row in last):
+        checks = (Check(row.check_id, row.outcome, row.reason) for row in last)
+        before = submission.outcome
+        outcome = _write_run(
+            session, clock, submission, tuple(fresh if check.id == fresh.id else check for check in checks)
+        )
         submission.state = _state_after(submission.state, before, outcome)
+        session.flush()

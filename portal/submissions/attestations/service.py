@@ -1,20 +1,24 @@
 """Attestations: a file of DSSE envelopes about the units of one lot."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.clock import Clock
-from portal.errors import InvalidInput, NotFound, Problem
+from portal.errors import InvalidInput, Problem
 from portal.evidence.ports import BlobStore
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.drafting import Progress, attach, attached, missing, start
+from portal.submissions.findings import Limits
 from portal.submissions.lots.models import Lot, Unit
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
+from portal.submissions.signers import explained_batch
 from portal.suppliers.keys import trust_for
-from portal.verification import BatchReport, Check, EnvelopeVerdict, Outcome, verify_attestations
+from portal.suppliers.rules import owned
+from portal.verification import BatchReport, Check, EnvelopeVerdict, Outcome, Trust, verify_attestations
 
 FAILURES_MAX = 10_000  # lines kept one by one; the rest is counted
 _NAMED = 5
@@ -24,9 +28,7 @@ def start_attestations(
     session: Session, actor: Actor, clock: Clock, *, lot_id: str, attestations_id: str | None = None
 ) -> Submission:
     """A draft that offers attestations about the units of one lot."""
-    lot = session.get(Lot, lot_id)
-    if lot is None:
-        raise NotFound("There is no such lot.")
+    lot = owned(session, actor, Lot, lot_id, "lot")
     submission = start(
         session,
         actor,
@@ -60,6 +62,20 @@ def batch_of(session: Session, submission_id: str) -> AttestationBatch:
     ).one()
 
 
+def withdraw(session: Session, _clock: Clock, submission: Submission) -> None:
+    """Its attestations cover nothing any more."""
+    _uncover(session, submission)
+
+
+def _uncover(session: Session, submission: Submission) -> None:
+    session.execute(
+        update(Unit)
+        .where(Unit.attested_by == submission.id)
+        .values(attested_by=None, attested_line=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AttestationFindings:
     """`covered`: pairs of unit id and line. `failures`: at most FAILURES_MAX; `unmatched` counts them all."""
@@ -70,18 +86,16 @@ class AttestationFindings:
     failures: tuple[tuple[int, Outcome, str, str], ...]
     unmatched: int
 
-    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
-        """Totals, failures by line, and the mark on each covered unit (taken back from those that lost it)."""
+    def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
+        return self.checks
+
+    def record(self, session: Session, _clock: Clock, submission: Submission) -> None:
+        """Totals, failures by line, and the mark on each covered unit (taken back where it was lost)."""
         batch = batch_of(session, submission.id)
         batch.total, batch.passed = self.report.total, self.report.passed
         batch.failed, batch.unreadable = self.report.failed, self.report.unreadable
         batch.unmatched = self.unmatched
-        session.execute(
-            update(Unit)
-            .where(Unit.attested_by == submission.id)
-            .values(attested_by=None, attested_line=None)
-            .execution_options(synchronize_session=False)
-        )
+        _uncover(session, submission)
         for start_at in range(0, len(self.covered), 5000):
             session.execute(
                 update(Unit),
@@ -97,7 +111,7 @@ class AttestationFindings:
                     {
                         "supplier_id": submission.supplier_id,
                         "submission_id": submission.id,
-                        "run": run,
+                        "run": submission.run,
                         "line": line,
                         "outcome": outcome,
                         "reason": reason,
@@ -152,12 +166,13 @@ class _Collector:
 
 
 def examine(
-    session: Session, store: BlobStore, submission: Submission, progress: Progress
+    session: Session, store: BlobStore, submission: Submission, progress: Progress, _limits: Limits
 ) -> AttestationFindings:
     """Verify every envelope by the supplier's attestation keys and match subjects to units by digest."""
     evidence = attached(submission, AttachmentRole.ATTESTATIONS)
     if evidence is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no attestations")
+    at = submission.submitted_at.timestamp()
     batch = batch_of(session, submission.id)
     rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
     collector = _Collector(dict(rows.tuples().all()))
@@ -165,12 +180,15 @@ def examine(
         report = verify_attestations(
             path,
             trust_for(session, submission.supplier_id),
-            at=submission.submitted_at.timestamp(),
+            at=at,
             sink=collector.take,
             progress=lambda done: progress(done, evidence.size, "verifying attestations"),
         )
+        why = ""
+        if report.failed and not report.passed:
+            why = explained_batch(session, submission.supplier_id, lambda trust: _makers(path, trust, at))
     return AttestationFindings(
-        checks=_checks(report, collector),
+        checks=_checks(report, collector, why),
         report=report,
         covered=tuple(sorted(collector.covered.items())),
         failures=tuple(collector.failures),
@@ -178,18 +196,33 @@ def examine(
     )
 
 
-def _checks(report: BatchReport, found: _Collector) -> tuple[Check, ...]:
+def _makers(path: Path, trust: Trust, at: float) -> set[str]:
+    """Ids of the keys of `trust` that made any of the attestations."""
+    made: set[str] = set()
+
+    def collect(verdicts: list[EnvelopeVerdict]) -> None:
+        for verdict in verdicts:
+            if verdict.outcome is Outcome.PASS:
+                made.update(verdict.key_ids)
+
+    verify_attestations(path, trust, at=at, sink=collect)
+    return made
+
+
+def _checks(report: BatchReport, found: _Collector, why: str) -> tuple[Check, ...]:
     if report.total == 0:
         text = f"The file holds no attestation. {report.reason}"
         return (Check("attestations.readable", Outcome.UNREADABLE, text),)
     readable = report.total - report.unreadable
     if report.unreadable:
-        text = f"{report.unreadable:,} of {report.total:,} lines cannot be read: {_lines(found, Outcome.UNREADABLE)}."
+        lines = _lines(found, Outcome.UNREADABLE)
+        text = f"{report.unreadable:,} of {report.total:,} lines cannot be read: {lines}."
         checks = [Check("attestations.readable", Outcome.UNREADABLE, text)]
     else:
         checks = [Check("attestations.readable", Outcome.PASS, f"All {report.total:,} lines can be read.")]
     if report.failed:
         text = f"{report.failed:,} of {readable:,} attestations do not verify: {_lines(found, Outcome.FAIL)}."
+        text += f" {why}" if why else ""
         checks.append(Check("attestations.signature", Outcome.FAIL, text))
     elif report.passed:
         text = f"All {report.passed:,} readable attestations carry a valid signature by an approved key."
@@ -198,8 +231,8 @@ def _checks(report: BatchReport, found: _Collector) -> tuple[Check, ...]:
         checks.append(Check("attestations.signature", Outcome.NOT_RUN, "There is nothing to verify."))
     if found.unmatched:
         text = (
-            f"{found.unmatched:,} valid attestations are about no unit of this lot, or about other data than its "
-            f"manifest: {', '.join(found.first_unmatched)}."
+            f"{found.unmatched:,} valid attestations are about no unit of this lot, or about other data "
+            f"than its manifest: {', '.join(found.first_unmatched)}."
         )
         checks.append(Check("attestations.subject", Outcome.FAIL, text))
     elif report.passed:

@@ -1,6 +1,5 @@
 """Firmware: submit an image, and check what it is, who signed it, and where it stands in its line."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,25 +8,22 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.clock import Clock
-from portal.errors import InvalidInput, NotFound, Problem, TooLarge, TrustError
+from portal.errors import InvalidInput, Problem, StorageFailed, TooLarge
 from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
 from portal.submissions.drafting import Progress, attach, attached, missing, start
+from portal.submissions.findings import Limits
+from portal.submissions.firmware.history import lineage, rollback, version_of
 from portal.submissions.firmware.models import FirmwareRelease
-from portal.submissions.firmware.versions import parse_version, same_version
+from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
+from portal.submissions.signers import explained
 from portal.suppliers.keys import trust_for
-from portal.suppliers.models import Component, KeyState, SigningKey
-from portal.suppliers.rules import clean_text
-from portal.verification import Check, FileReport, Outcome, inspect_key, verify_file, worst
+from portal.suppliers.models import Component, SigningKey
+from portal.suppliers.rules import clean_text, owned
+from portal.verification import Check, FileReport, Outcome, verify_file
 
 SIGNATURE_MAX = 65_536
-_P, _F, _W, _NA = (
-    Outcome.PASS,
-    Outcome.FAIL,
-    Outcome.WARN,
-    Outcome.NOT_APPLICABLE,
-)
 
 
 def start_firmware(
@@ -43,9 +39,7 @@ def start_firmware(
     release_notes: str = "",
 ) -> Submission:
     """A draft that offers an image of one component, with an optional detached signature and digest."""
-    component = session.get(Component, component_id)
-    if component is None:
-        raise NotFound("There is no such component.")
+    component = owned(session, actor, Component, component_id, "component")
     version = clean_text(version, "version", 64)
     declared = (declared_sha256 or "").strip().lower() or None
     if declared is not None and (len(declared) != 64 or not set(declared) <= set("0123456789abcdef")):
@@ -93,13 +87,33 @@ def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
     return missing(submission, AttachmentRole.IMAGE, "the firmware image")
 
 
+def withdraw(session: Session, clock: Clock, submission: Submission) -> None:
+    """What was accepted once must not run any more."""
+    release = release_of(session, submission.id)
+    if release.accepted_at is not None and release.withdrawn_at is None:
+        release.withdrawn_at = clock.now()
+
+
 @dataclass(frozen=True, slots=True)
 class FirmwareFindings:
+    """`checks`: of the image by itself. `signing_key_id`: the row of the key that made a valid signature."""
+
     checks: tuple[Check, ...]
     report: FileReport
-    signing_key_id: str | None  # the row of the key that made a valid signature
+    signing_key_id: str | None
 
-    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+    def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
+        """With the place of the image among the releases of its component."""
+        release = release_of(session, submission.id)
+        claims = self.report.claims
+        mine = claims.get("version") or release.declared_version
+        return (
+            *self.checks,
+            rollback(session, release, mine, claims.get("security_counter")),
+            lineage(session, release, mine, self.report.sha256),
+        )
+
+    def record(self, session: Session, clock: Clock, submission: Submission) -> None:
         """Keep what the image says of itself, and accept the release if every check passed."""
         release = release_of(session, submission.id)
         claims = self.report.claims
@@ -109,44 +123,46 @@ class FirmwareFindings:
         release.image_version = claims.get("version")
         release.security_counter = claims.get("security_counter")
         release.signing_key_id = self.signing_key_id
-        outcome = worst(check.outcome for check in self.checks)
-        if outcome is _P and release.accepted_at is None:
+        if submission.outcome is Outcome.PASS and release.accepted_at is None:
             release.accepted_at = clock.now()
 
 
 def examine(
-    session: Session, store: BlobStore, submission: Submission, progress: Progress
+    session: Session, store: BlobStore, submission: Submission, progress: Progress, _limits: Limits
 ) -> FirmwareFindings:
-    """All checks of an image. The time that counts for keys is when it was submitted."""
+    """All checks of an image by itself. The time that counts for keys is when it was submitted."""
     release = release_of(session, submission.id)
     image = attached(submission, AttachmentRole.IMAGE)
     if image is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no image")
     signature = _signature(store, attached(submission, AttachmentRole.SIGNATURE))
-    trust = trust_for(session, submission.supplier_id)
     with store.get_local_path(image.sha256) as path:
         report = verify_file(
             path,
-            trust,
+            trust_for(session, submission.supplier_id),
             at=submission.submitted_at.timestamp(),
             signature=signature,
             declared_sha256=release.declared_sha256,
             progress=lambda done: progress(done, image.size, "reading the image"),
         )
-    claims = report.claims
-    checks = [_explained(session, submission, check, claims) for check in report.checks]
-    checks += [
-        _version(release, claims),
-        _rollback(session, release, claims),
-        _lineage(session, release, report.sha256),
-    ]
+        must_be_delivered(report.sha256, image)
+        checks = explained(session, submission.supplier_id, path, report, signature)
     signed_by = session.scalars(
         select(SigningKey.id).where(
             SigningKey.supplier_id == submission.supplier_id,
             SigningKey.fingerprint == (report.key_fingerprint or ""),
         )
     ).first()
-    return FirmwareFindings(tuple(checks), report, signed_by)
+    return FirmwareFindings((*checks, _version(release, report.claims)), report, signed_by)
+
+
+def must_be_delivered(sha256: str, evidence: Evidence) -> None:
+    """Raises StorageFailed when the store gave other bytes than were delivered: damage is no evidence."""
+    if sha256 != evidence.sha256:
+        raise StorageFailed(
+            f"The store holds other bytes than were delivered: expected SHA-256 {evidence.sha256}, found "
+            f"{sha256}. Run `lotgate fsck`."
+        )
 
 
 def _signature(store: BlobStore, evidence: Evidence | None) -> bytes | None:
@@ -156,121 +172,19 @@ def _signature(store: BlobStore, evidence: Evidence | None) -> bytes | None:
         return file.read(SIGNATURE_MAX + 1)
 
 
-def _explained(session: Session, submission: Submission, check: Check, claims: dict[str, Any]) -> Check:
-    """`firmware.key` with what we know of a key that is registered but does not count."""
-    named = claims.get("key_hash")
-    if check.id != "firmware.key" or check.outcome is _P or not named:
-        return check
-    waiting = session.scalars(
-        select(SigningKey).where(
-            SigningKey.supplier_id == submission.supplier_id, SigningKey.state != KeyState.APPROVED
-        )
-    )
-    for key in waiting:
-        try:
-            same = inspect_key(key.pem).mcuboot_key_hash == named
-        except TrustError:
-            continue
-        if same:
-            state = "waits for approval" if key.state is KeyState.PENDING else "was rejected"
-            return Check(
-                check.id,
-                check.outcome,
-                f"The image names the key “{key.label}” ({key.fingerprint[:23]}…), which {state} here.",
-            )
-    return check
-
-
 def _version(release: FirmwareRelease, claims: dict[str, Any]) -> Check:
-    carried = claims.get("version")
+    carried, name = claims.get("version"), "firmware.version"
     if not isinstance(carried, str):
-        return Check(
-            "firmware.version", _NA, "The format carries no version to compare with the declared one."
-        )
+        text = "The format carries no version to compare with the declared one."
+        return Check(name, Outcome.NOT_APPLICABLE, text)
     if same_version(release.declared_version, carried):
-        return Check("firmware.version", _P, f"The image says version {carried}, as declared.")
+        return Check(name, Outcome.PASS, f"The image says version {carried}, as declared.")
     return Check(
-        "firmware.version",
-        _F,
+        name,
+        Outcome.FAIL,
         f"Declared is version {release.declared_version}, but the image says {carried}. "
         "Declare the version that the image carries, or submit the right image.",
     )
-
-
-def newest_accepted(
-    session: Session, component_id: str, *, besides: str | None = None
-) -> FirmwareRelease | None:
-    """The accepted, not withdrawn release of a component with the highest version (then acceptance time)."""
-    accepted = session.scalars(
-        select(FirmwareRelease).where(
-            FirmwareRelease.component_id == component_id,
-            FirmwareRelease.accepted_at.is_not(None),
-            FirmwareRelease.withdrawn_at.is_(None),
-            FirmwareRelease.id != besides,
-        )
-    ).all()
-    ordered = [row for row in accepted if parse_version(_version_text(row)) is not None]
-    if ordered:
-        return max(ordered, key=lambda row: (parse_version(_version_text(row)), row.accepted_at))
-    return max(accepted, key=lambda row: row.accepted_at, default=None)  # type: ignore[arg-type,return-value]
-
-
-def _version_text(release: FirmwareRelease) -> str:
-    return release.image_version or release.declared_version
-
-
-def _rollback(session: Session, release: FirmwareRelease, claims: dict[str, Any]) -> Check:
-    before = newest_accepted(session, release.component_id, besides=release.id)
-    if before is None:
-        return Check(
-            "firmware.rollback", _P, "This is the first release of the component that is accepted here."
-        )
-    mine = claims.get("version") or release.declared_version
-    theirs = _version_text(before)
-    new, old = parse_version(mine), parse_version(theirs)
-    if new is None or old is None:
-        return Check(
-            "firmware.rollback", _W, f"Version {mine} cannot be compared with the accepted version {theirs}."
-        )
-    if new < old:
-        return Check(
-            "firmware.rollback",
-            _F,
-            f"Version {mine} is older than the accepted version {theirs}: a downgrade brings back what was "
-            "repaired. Submit a version above it.",
-        )
-    counter = claims.get("security_counter")
-    if before.security_counter is not None and (counter is None or counter < before.security_counter):
-        return Check(
-            "firmware.rollback",
-            _F,
-            f"The security counter is {'missing' if counter is None else counter}, but was "
-            f"{before.security_counter} in the accepted version {theirs}: it must never go down.",
-        )
-    return Check("firmware.rollback", _P, f"Version {mine} follows the accepted version {theirs}.")
-
-
-def _lineage(session: Session, release: FirmwareRelease, sha256: str) -> Check:
-    mine = parse_version(release.declared_version)
-    for other in session.scalars(
-        select(FirmwareRelease).where(
-            FirmwareRelease.component_id == release.component_id,
-            FirmwareRelease.id != release.id,
-            FirmwareRelease.sha256.is_not(None),
-            FirmwareRelease.sha256 != sha256,
-        )
-    ):
-        theirs = parse_version(other.declared_version)
-        same = mine == theirs if mine and theirs else other.declared_version == release.declared_version
-        if same:
-            return Check(
-                "firmware.lineage",
-                _F,
-                f"Version {release.declared_version} was submitted before with other bytes (SHA-256 "
-                f"{(other.sha256 or '')[:16]}…, now {sha256[:16]}…). The same version must never have other "
-                "bytes: raise the version.",
-            )
-    return Check("firmware.lineage", _P, f"No other bytes were ever submitted as {release.declared_version}.")
 
 
 def accepted_versions(session: Session, product_id: str) -> dict[str, set[str]]:
@@ -289,10 +203,5 @@ def accepted_versions(session: Session, product_id: str) -> dict[str, set[str]]:
         )
     )
     for name, release in rows:
-        found.setdefault(name, set()).update({release.declared_version, _version_text(release)})
+        found.setdefault(name, set()).update({release.declared_version, version_of(release)})
     return found
-
-
-def claims_of(release: FirmwareRelease) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(release.claims)
-    return claims

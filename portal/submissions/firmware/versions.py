@@ -1,4 +1,4 @@
-"""Comparing versions: MCUboot's `major.minor.revision+build`, or dotted numbers. Anything else has no order."""
+"""Comparing versions: MCUboot's `major.minor.revision+build`, or dotted numbers. Others have no order."""
 
 import re
 from functools import total_ordering

@@ -1,4 +1,4 @@
-"""Reading lot manifests (docs/manifest.md): strict JSON, and CSV for the units. Pure: bytes in, a Manifest out."""
+"""Reading lot manifests (docs/manifest.md): strict JSON, and CSV for the units. Bytes in, a Manifest out."""
 
 import csv
 import hashlib
@@ -234,7 +234,7 @@ def _custody(reader: _Reader, where: str, value: Any) -> CustodyRecord:
 
 
 def _csv_units(reader: _Reader, data: bytes, max_units: int) -> list[dict[str, Any]]:
-    """Units from CSV (RFC 4180, UTF-8, comma): serial, the three measurements, `firmware.<component>` columns."""
+    """Units from CSV (RFC 4180, UTF-8): serial, the three measurements, `firmware.<component>` columns."""
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]  # spreadsheets write it; it changes nothing
     try:

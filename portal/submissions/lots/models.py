@@ -29,7 +29,7 @@ class Lot(SupplierOwned, Base):
 
 class Unit(SupplierOwned, Base):
     """One serial of one lot. `digest` is SHA-256 of the unit's record in canonical JSON (RFC 8785): what an
-    attestation's subject must match. `serial_key` is the serial made comparable (NFKC, upper case, no blanks).
+    attestation's subject must match. `serial_key` is the serial made comparable (NFKC, capitals, no blanks).
     """
 
     __tablename__ = "units"

@@ -1,21 +1,23 @@
 """Lots: submit a manifest, and check its units, their past, their values and their way here."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.clock import Clock
 from portal.db import new_id
-from portal.errors import InvalidInput, NotFound, Problem
+from portal.errors import InvalidInput, Problem
 from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
 from portal.submissions.drafting import Progress, attach, attached, missing, start
-from portal.submissions.firmware.service import SIGNATURE_MAX, accepted_versions
+from portal.submissions.findings import Limits
+from portal.submissions.firmware.service import SIGNATURE_MAX, accepted_versions, must_be_delivered
 from portal.submissions.lots.manifest import (
     MEASURED,
     CustodyRecord,
@@ -26,13 +28,17 @@ from portal.submissions.lots.manifest import (
 )
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
+from portal.submissions.signers import explained
 from portal.suppliers.keys import trust_for
 from portal.suppliers.models import Product
 from portal.suppliers.rules import clean_text
 from portal.verification import Check, Outcome, verify_file, worst
 
-MANIFEST_MAX_BYTES = 64 << 20
-MANIFEST_MAX_UNITS = 100_000
+_ORDER = (
+    "manifest", "signature", "count", "serials_unique", "serials_new", "limits", "firmware", "dates",
+    "custody", "attested",
+)  # fmt: skip
+_KEPT = Limits(manifest_bytes=1 << 62, manifest_units=1 << 62)
 _CHUNK = 900  # values in one IN list, below SQLite's oldest limit
 _NAMED = 5  # examples in a reason
 _UNITS = {"capacity_ah": "Ah", "resistance_mohm": "mΩ", "ocv_v": "V"}
@@ -79,19 +85,38 @@ def lot_of(session: Session, submission_id: str) -> Lot | None:
     return session.scalars(select(Lot).where(Lot.submission_id == submission_id)).first()
 
 
-def get_lot(session: Session, lot_id: str) -> Lot:
-    lot = session.get(Lot, lot_id)
-    if lot is None:
-        raise NotFound("There is no such lot.")
-    return lot
+def withdraw(session: Session, _clock: Clock, submission: Submission) -> None:
+    """Its serials are free again."""
+    lot = lot_of(session, submission.id)
+    if lot is not None:
+        lot.live = False
+
+
+Combination = tuple[tuple[str, str], ...]  # component and version, sorted
 
 
 @dataclass(frozen=True, slots=True)
 class LotFindings:
-    checks: tuple[Check, ...]
-    manifest: Manifest | None
+    """`alone`: the checks of the manifest by itself, by their ids. `firmware`: how many units run what."""
 
-    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+    alone: dict[str, Check]
+    manifest: Manifest | None = None
+    firmware: Counter[Combination] = field(default_factory=Counter)
+
+    def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
+        """With what was delivered before, what firmware is accepted and what attestations cover."""
+        if self.manifest is None:
+            return tuple(self.alone.values())
+        lot = lot_of(session, submission.id)
+        compared = (
+            _new(session, submission, lot, self.manifest.units),
+            _firmware(session, submission.product, self.firmware),
+            attested_check(session, lot),
+        )
+        found = self.alone | {check.id: check for check in compared}
+        return tuple(found[f"lot.{name}"] for name in _ORDER)
+
+    def record(self, session: Session, _clock: Clock, submission: Submission) -> None:
         """Keep the lot, its units and its custody the first time it could be read."""
         if self.manifest is None or lot_of(session, submission.id) is not None:
             return
@@ -131,55 +156,65 @@ class LotFindings:
         session.flush()
 
 
-def examine(session: Session, store: BlobStore, submission: Submission, progress: Progress) -> LotFindings:
-    """All checks of a lot. A manifest that cannot be read is `lot.manifest` unreadable and nothing else runs."""
+def examine(
+    session: Session, store: BlobStore, submission: Submission, progress: Progress, limits: Limits
+) -> LotFindings:
+    """All checks of a lot by itself; only `lot.manifest` and the signature where it cannot be read."""
     evidence = attached(submission, AttachmentRole.MANIFEST)
     if evidence is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no manifest")
+    progress(0, 3, "reading the manifest")
     signature = _signature(session, store, submission, evidence)
+    if lot_of(session, submission.id) is not None:
+        limits = _KEPT  # what was taken once is read again, whatever the settings say now
     try:
-        manifest = _read(store, submission, evidence)
+        manifest = _read(store, submission, evidence, limits)
         _fits(manifest, submission)
     except InvalidInput as error:
         shown = "; ".join(str(problem) for problem in error.problems[:_NAMED])
         more = len(error.problems) - _NAMED
         text = f"{error.message}: {shown}" + (f"; and {more} more" if more > 0 else "")
-        return LotFindings((Check("lot.manifest", Outcome.UNREADABLE, text), signature), None)
+        unreadable = Check("lot.manifest", Outcome.UNREADABLE, text)
+        return LotFindings({check.id: check for check in (unreadable, signature)})
     progress(1, 3, "checking units")
-    product = submission.product
     units = manifest.units
     text = f"The manifest holds to its schema: {len(units):,} units, {len(manifest.custody)} hand-offs."
-    checks = [
+    alone = (
         Check("lot.manifest", Outcome.PASS, text),
         signature,
         _count(manifest),
         _unique(units),
-        _new(session, submission, units),
-        _limits(product, units),
-        _firmware(session, product, units),
+        _limits(submission.product, units),
         _dates(manifest, submission),
         _custody(manifest),
-        attested_check(session, lot_of(session, submission.id)),
-    ]
-    progress(3, 3, "done")
-    return LotFindings(tuple(checks), manifest)
+    )
+    progress(2, 3, "comparing with what was delivered before")
+    return LotFindings(
+        {check.id: check for check in alone},
+        manifest,
+        Counter(tuple(sorted(unit.firmware.items())) for unit in units),
+    )
 
 
-def _read(store: BlobStore, submission: Submission, evidence: Evidence) -> Manifest:
+def _read(store: BlobStore, submission: Submission, evidence: Evidence, limits: Limits) -> Manifest:
     units = attached(submission, AttachmentRole.UNITS)
     for file in (evidence, units):
-        if file is not None and file.size > MANIFEST_MAX_BYTES:
+        if file is not None and file.size > limits.manifest_bytes:
             raise InvalidInput(
                 "the file is too large",
-                (Problem(file.filename, f"at most {MANIFEST_MAX_BYTES:,} bytes", f"{file.size:,}"),),
+                (Problem(file.filename, f"at most {limits.manifest_bytes:,} bytes", f"{file.size:,}"),),
             )
+    data = _bytes(store, evidence)
+    table = None if units is None else _bytes(store, units)
+    return read_manifest(data, table, max_units=limits.manifest_units)
+
+
+def _bytes(store: BlobStore, evidence: Evidence) -> bytes:
+    """The file as it was delivered. Raises StorageFailed when the store gave other bytes."""
     with store.open(evidence.sha256) as stream:
         data = stream.read()
-    table = None
-    if units is not None:
-        with store.open(units.sha256) as stream:
-            table = stream.read()
-    return read_manifest(data, table, max_units=MANIFEST_MAX_UNITS)
+    must_be_delivered(hashlib.sha256(data).hexdigest(), evidence)
+    return data
 
 
 def _fits(manifest: Manifest, submission: Submission) -> None:
@@ -207,9 +242,11 @@ def _signature(session: Session, store: BlobStore, submission: Submission, evide
             purpose="manifest",
             signature=signature,
         )
-    wanted = [check for check in report.checks if check.id.split(".")[1] in ("signature", "key", "algorithm")]
+        checks = explained(session, submission.supplier_id, path, report, signature, "manifest")
+    wanted = [check for check in checks if check.id.split(".")[1] in ("signature", "key", "algorithm")]
     outcome = worst(check.outcome for check in wanted)
-    reason = " ".join(check.reason for check in wanted if outcome is Outcome.PASS or check.outcome is outcome)
+    told = [check.reason for check in wanted if outcome is Outcome.PASS or check.outcome is outcome]
+    reason = " ".join(dict.fromkeys(told))
     return Check("lot.signature", outcome, reason)
 
 
@@ -234,19 +271,24 @@ def _unique(units: Sequence[UnitRecord]) -> Check:
     )
 
 
-def _new(session: Session, submission: Submission, units: Sequence[UnitRecord]) -> Check:
-    """Never delivered before, by anyone: asked across all suppliers, told without naming another."""
+def _new(session: Session, submission: Submission, lot: Lot | None, units: Sequence[UnitRecord]) -> Check:
+    """Never delivered before, by anyone: asked across all suppliers, told without naming another. A lot that
+    is verified again is compared with those before it only: unit ids rise as lots are recorded."""
+    earlier: list[ColumnElement[bool]] = []
+    if lot is not None:
+        first = session.scalar(select(func.min(Unit.id)).where(Unit.lot_id == lot.id))
+        earlier = [Unit.id < (first or 0)]
     before: list[str] = []
     elsewhere = False
-    for keys in _chunks((unit.serial_key for unit in units), _CHUNK):
+    for keys in _chunks(dict.fromkeys(unit.serial_key for unit in units), _CHUNK):
         rows = session.execute(
             select(Unit.serial, Unit.supplier_id)
             .join(Lot, Lot.id == Unit.lot_id)
             .where(
                 Unit.serial_key.in_(keys),
                 Lot.live,
-                Lot.submission_id != submission.id,
-                or_(submission.supersedes_id is None, Lot.submission_id != submission.supersedes_id),
+                Lot.submission_id.not_in([submission.id, submission.supersedes_id or submission.id]),
+                *earlier,
             )
         )
         for serial, supplier_id in rows:
@@ -296,20 +338,21 @@ def _range(bounds: dict[str, float]) -> str:
     return f"≥ {low:g}" if low is not None else f"≤ {high:g}"
 
 
-def _firmware(session: Session, product: Product, units: Sequence[UnitRecord]) -> Check:
+def _firmware(session: Session, product: Product, units: Counter[Combination]) -> Check:
     accepted = accepted_versions(session, product.id)
     known = {component.name for component in product.components}
     wrong: Counter[str] = Counter()
-    for unit in units:
-        if not unit.firmware and known:
-            wrong["no firmware named"] += 1
-        for name, version in unit.firmware.items():
+    for combination, times in units.items():
+        named = dict(combination)
+        if not named and known:
+            wrong["no firmware named"] += times
+        for name, version in named.items():
             if name not in known:
-                wrong[f"{name}: not a component of this product"] += 1
+                wrong[f"{name}: not a component of this product"] += times
             elif version not in accepted.get(name, ()):
-                wrong[f"{name} {version}: not an accepted version"] += 1
-        for name in known - set(unit.firmware) if unit.firmware else ():
-            wrong[f"{name}: no version named"] += 1
+                wrong[f"{name} {version}: not an accepted version"] += times
+        for name in known - set(named) if named else ():
+            wrong[f"{name}: no version named"] += times
     if not known:
         return Check(
             "lot.firmware", Outcome.NOT_APPLICABLE, "This product has no firmware-bearing component."
@@ -355,7 +398,8 @@ def _gaps(maker: str, chain: Sequence[CustodyRecord]) -> list[str]:
         before, after = chain[number - 1], chain[number]
         if holder_key(before.to_holder) != holder_key(after.from_holder):
             gaps.append(
-                f"{before.to_holder} received it, but {after.from_holder} handed it on (hand-off {number + 1})"
+                f"{before.to_holder} received it, but {after.from_holder} handed it on "
+                f"(hand-off {number + 1})"
             )
         if after.at < before.at:
             gaps.append(f"hand-off {number + 1} is dated before hand-off {number}")
@@ -373,6 +417,7 @@ def attested_check(session: Session, lot: Lot | None) -> Check:
         return Check("lot.attested", Outcome.PASS, f"All {total:,} units have a valid attestation.")
     if covered == 0:
         return Check("lot.attested", Outcome.NOT_RUN, "No unit of this lot has a valid attestation yet.")
+    bare = total - covered
     missing_ones = session.scalars(
         select(Unit.serial)
         .where(Unit.lot_id == lot.id, Unit.attested_by.is_(None))
@@ -382,7 +427,7 @@ def attested_check(session: Session, lot: Lot | None) -> Check:
     return Check(
         "lot.attested",
         Outcome.FAIL,
-        f"{total - covered:,} of {total:,} units have no valid attestation: {_some(missing_ones, total - covered)}.",
+        f"{bare:,} of {total:,} units have no valid attestation: {_some(missing_ones, bare)}.",
     )
 
 

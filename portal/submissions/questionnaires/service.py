@@ -13,13 +13,15 @@ from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.errors import InvalidInput, NotFound, Problem
-from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
 from portal.policy import questionnaire as rules
 from portal.policy.questionnaire import Question, Questionnaire
-from portal.submissions.drafting import Progress, get_submission, must_be_draft, start
+from portal.submissions.drafting import Progress, evidence_for, own_draft, start
+from portal.submissions.findings import Limits
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
 from portal.submissions.questionnaires.models import Answer, AnswerEvidence, QuestionnaireResponse
+from portal.suppliers.models import Product
+from portal.suppliers.rules import owned
 from portal.verification import Check, Outcome
 
 
@@ -32,6 +34,8 @@ def builtin() -> Questionnaire:
 
 def start_questionnaire(session: Session, actor: Actor, clock: Clock, *, product_id: str) -> Submission:
     """The open draft about this product, else a new one that begins with the answers last submitted."""
+    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
+    owned(session, actor, Product, product_id, "product")
     draft = session.scalars(
         select(Submission).where(
             Submission.product_id == product_id,
@@ -40,7 +44,6 @@ def start_questionnaire(session: Session, actor: Actor, clock: Clock, *, product
         )
     ).first()
     if draft is not None:
-        actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
         return draft
     asked = builtin()
     submission = start(
@@ -97,13 +100,11 @@ def _copy_answers(session: Session, actor: Actor, clock: Clock, old: Submission,
 def save_answer(
     session: Session, actor: Actor, clock: Clock, submission_id: str, question_id: str, value: object
 ) -> Answer | None:
-    """Keep one answer of a draft as a new revision; an empty text clears it. Nothing changed, nothing written.
+    """Keep one answer of a draft as a new revision; an empty text clears it. No change writes nothing.
 
     Raises InvalidInput when the answer does not fit its question.
     """
-    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    submission = get_submission(session, submission_id, SubmissionKind.QUESTIONNAIRE)
-    must_be_draft(submission)
+    submission = own_draft(session, actor, submission_id, SubmissionKind.QUESTIONNAIRE)
     question = _question(question_id)
     wrong = rules.answer_problem(question, value)
     if wrong is not None:
@@ -148,17 +149,13 @@ def attach_file(
     valid_until: date | None = None,
 ) -> AnswerEvidence:
     """Put a file beside an answer of a draft."""
-    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    submission = get_submission(session, submission_id, SubmissionKind.QUESTIONNAIRE)
-    must_be_draft(submission)
+    submission = own_draft(session, actor, submission_id, SubmissionKind.QUESTIONNAIRE)
     question = _question(question_id)
     if question.evidence is rules.EvidenceRule.NONE:
         raise InvalidInput(
             "this question takes no file", (Problem(question_id, "no file", "a file", "Answer in words."),)
         )
-    evidence = session.get(Evidence, evidence_id)
-    if evidence is None:
-        raise NotFound("There is no such evidence.")
+    evidence = evidence_for(session, actor, submission, evidence_id)
     row = AnswerEvidence(
         supplier_id=submission.supplier_id,
         submission_id=submission.id,
@@ -175,8 +172,7 @@ def attach_file(
 
 def detach_file(session: Session, actor: Actor, clock: Clock, submission_id: str, row_id: str) -> None:
     """Take a file away from an answer of a draft. The file itself stays in the vault."""
-    actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
-    must_be_draft(get_submission(session, submission_id, SubmissionKind.QUESTIONNAIRE))
+    own_draft(session, actor, submission_id, SubmissionKind.QUESTIONNAIRE)
     row = session.get(AnswerEvidence, row_id)
     if row is None or row.submission_id != submission_id or row.removed_at is not None:
         raise NotFound("There is no such file beside an answer.")
@@ -221,12 +217,19 @@ def problems(session: Session, submission: Submission) -> tuple[Problem, ...]:
 class QuestionnaireFindings:
     checks: tuple[Check, ...]
 
-    def record(self, session: Session, clock: Clock, submission: Submission, run: int) -> None:
+    def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
+        return self.checks
+
+    def record(self, _session: Session, _clock: Clock, _submission: Submission) -> None:
         """Nothing beyond the checks."""
 
 
+def withdraw(_session: Session, _clock: Clock, _submission: Submission) -> None:
+    """Nothing rests on it but the assessment, which is made anew."""
+
+
 def examine(
-    session: Session, _store: BlobStore, submission: Submission, _progress: Progress
+    session: Session, _store: BlobStore, submission: Submission, _progress: Progress, _limits: Limits
 ) -> QuestionnaireFindings:
     """Whether it is still complete by the rules of now."""
     found = problems(session, submission)
