@@ -28,7 +28,7 @@ def create_app(
     app.config.update(
         SECRET_KEY=secret_key(settings),
         SQLALCHEMY_ENGINES={"default": settings.database},
-        MAX_CONTENT_LENGTH=None,  # each door names its own limit; uploads have theirs
+        MAX_CONTENT_LENGTH=1 << 20,  # of a form; routes that take more say so themselves
     )
     settings.store.mkdir(parents=True, exist_ok=True)
     store = LocalBlobStore(settings.store)

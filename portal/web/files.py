@@ -49,6 +49,13 @@ def vault() -> Vault:
     )
 
 
+@blueprint.url_value_preprocessor
+def _limit_body(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Pieces have limits of their own; anything else is not read beyond the portal's limit."""
+    if request.mimetype == PIECE:
+        request.max_content_length = parts().settings.upload_max_bytes
+
+
 @blueprint.before_request
 def _check_version() -> Response | None:
     if "X-HTTP-Method-Override" in request.headers:

@@ -127,8 +127,12 @@ def test_a_signed_in_page_uploads_with_its_cookie_and_csrf_token(
     make: Make, sign_in: Callable[[User], FlaskClient]
 ) -> None:
     client = sign_in(make.user(RoleName.SUPPLIER_CONTRIBUTOR, make.supplier()))
-    headers = TUS | {"Upload-Length": "5"}
-    assert client.post("/files/", headers=headers).status_code == 201
+    headers = TUS | {"Upload-Length": "3000000"}
+    created = client.post("/files/", headers=headers)
+    assert created.status_code == 201
+    piece = TUS | PIECE | {"Upload-Offset": "0"}
+    sent = client.patch(created.headers["Location"], headers=piece, data=bytes(3_000_000))
+    assert (sent.status_code, sent.headers["Upload-Offset"]) == (204, "3000000")
     del client.environ_base["HTTP_X_CSRFTOKEN"]  # as a foreign page would
     assert client.post("/files/", headers=headers).status_code == 400
 
@@ -346,6 +350,13 @@ def test_nobody_uploads_without_an_account_or_the_right(client: FlaskClient, app
     assert anonymous.status_code == 401
     reader = Tus(app.test_client(), bearer(make, make.supplier(), [Permission.SUPPLIER_SUBMISSION_READ]))
     assert reader.create(5).status_code == 403
+
+
+def test_a_form_of_any_size_is_not_read_here(make: Make, sign_in: Callable[[User], FlaskClient]) -> None:
+    client = sign_in(make.user(RoleName.SUPPLIER_CONTRIBUTOR, make.supplier()))
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = client.post("/files/", headers=TUS | form, data=bytes(2 << 20))
+    assert response.status_code == 413
 
 
 def test_errors_are_problem_json(tus: Tus) -> None:
