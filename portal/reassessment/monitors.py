@@ -1,7 +1,5 @@
-"""What time has caught up with: decisions that are old, dates that passed, keys that ran out, a newer
-policy."""
+"""What time has caught up with: old decisions, dates that passed, keys that ran out, a newer policy."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -14,7 +12,7 @@ from portal.policy.facts import Facts
 from portal.policy.model import builtin
 from portal.policy.result import difference
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource
-from portal.review.assessing import newest_assessment, result_of
+from portal.review.assessing import facts_now, newest_assessment, result_of
 from portal.review.facts import last_settled
 from portal.review.models import Assessment, Decision
 from portal.review.rules import APPROVALS
@@ -31,46 +29,51 @@ class Due:
     description: str = ""
 
 
-def due(session: Session, clock: Clock, days: int) -> Iterator[tuple[Product, Due]]:
-    """Products that people decided on and that must be assessed again today, each with the weightiest
-    reason."""
-    decided = select(Decision.product_id).where(Decision.settled_id.is_not(None))
-    for product in session.scalars(select(Product).where(Product.id.in_(decided)).order_by(Product.id)).all():
+def due(session: Session, clock: Clock, days: int) -> list[tuple[str, Due]]:
+    """Ids of products to assess again today, each with the weightiest reason. Only reads."""
+    found = []
+    assessed = select(Product).where(Product.id.in_(select(Assessment.product_id))).order_by(Product.id)
+    for product in session.scalars(assessed).all():
         newest = newest_assessment(session, product.id)
         settled = last_settled(session, product.id)
-        if newest is None or settled is None:
-            continue
-        facts = Facts.from_json(newest.facts)
+        if newest is None or (settled is not None and settled.kind not in APPROVALS):
+            continue  # what was refused waits for new evidence, not for the calendar
+        facts = facts_now(session, clock, product, newest, settled)
         reason = (
             _yearly(settled, facts, today(clock), days)
-            or _by_date(newest, facts, today(clock))
+            or _otherwise(newest, facts, product.tier, today(clock))
             or _expired_keys(session, product, newest, clock.now())
         )
         if reason is not None:
-            yield product, reason
+            found.append((product.id, reason))
+    return found
 
 
-def _yearly(settled: Decision, facts: Facts, day: date, days: int) -> Due | None:
+def _yearly(settled: Decision | None, facts: Facts, day: date, days: int) -> Due | None:
     """An approval holds for `days`; once told, the change stays open until people decide."""
     told = any(change.kind == ChangeKind.DUE for change in facts.changes)
+    if told or settled is None:
+        return None
     age = (day - settled.decided_at.date()).days
-    if told or settled.kind not in APPROVALS or age < days:
+    if age < days:
         return None
     return Due(ChangeKind.DUE, "Re-assessment is due", f"Last decided on {age} days ago; {days} are allowed.")
 
 
-def _by_date(newest: Assessment, facts: Facts, day: date) -> Due | None:
-    """The same facts, judged by the policy and the day of today, say something else."""
-    before = result_of(newest)
-    now = evaluate(builtin(), facts, newest.tier, day)
-    changed = difference(before, now)
+def _otherwise(newest: Assessment, facts: Facts, tier: int, day: date) -> Due | None:
+    """What is known now, judged by the policy and on the day of today, says something else."""
+    now = evaluate(builtin(), facts, tier, day)
+    changed = difference(result_of(newest), now)
     if changed.policy_changed:
         return Due(ChangeKind.OTHER, f"Policy {now.policy_id} {now.policy_version} applies")
     if changed.empty:
         return None
     told = "; ".join(f"{control.control_id}: {control.why[0]}" for control in changed.controls if control.why)
-    ids = ", ".join(control.control_id for control in changed.controls[:5])
-    return Due(ChangeKind.DATE, f"A date passed: {ids}" if ids else "A date passed", told)
+    changed_ids = [control.control_id for control in changed.controls]
+    ids = ", ".join(list(dict.fromkeys([*changed.knock_outs_added, *changed_ids]))[:5])
+    if facts.digest == f"sha256:{newest.facts_digest}":
+        return Due(ChangeKind.DATE, f"A date passed: {ids}" if ids else "A date passed", told)
+    return Due(ChangeKind.OTHER, f"Evidence is otherwise: {ids}" if ids else "Evidence is otherwise", told)
 
 
 def _expired_keys(session: Session, product: Product, newest: Assessment, now: datetime) -> Due | None:

@@ -18,7 +18,7 @@ from portal.policy.facts import ChangeFact
 from portal.policy.result import Difference, difference
 from portal.reassessment.filing import TOLD_KINDS, file_notice, key_distrusted, notice_from_machine
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource, Reassessment
-from portal.reassessment.monitors import due
+from portal.reassessment.monitors import Due, due
 from portal.reassessment.touched import examine, keep_findings, products_touched
 from portal.review.assessing import CLAIM_DAYS, newest_assessment, open_case, result_of
 from portal.review.facts import last_settled, subject
@@ -30,7 +30,9 @@ from portal.suppliers.models import Product
 
 __all__ = [
     "TOLD_KINDS",
+    "Due",
     "difference_of",
+    "due",
     "examine",
     "fall_due",
     "file_notice",
@@ -117,29 +119,25 @@ def handle(
     return done
 
 
-def fall_due(session: Session, clock: Clock, days: int, *, claim_days: int = CLAIM_DAYS) -> int:
-    """Assess again what time has caught up with; returns how many products. `days`: how long a decision
-    holds.
-
-    A second call on the same day finds nothing more to do.
-    """
-    count = 0
-    for product, reason in due(session, clock, days):
-        notice = notice_from_machine(
-            session,
-            clock,
-            supplier_id=product.supplier_id,
-            kind=reason.kind,
-            title=reason.title,
-            description=reason.description,
-            product_id=product.id,
-        )
-        cause = CaseCause.DUE if reason.kind is ChangeKind.DUE else CaseCause.CHANGE
-        _reassess(session, clock, notice, product, claim_days, cause)
-        notice.handled_at = clock.now()
-        count += 1
+def fall_due(
+    session: Session, clock: Clock, product_id: str, reason: Due, *, claim_days: int = CLAIM_DAYS
+) -> Reassessment:
+    """Assess one product again that `due` named, with a notice of the machine that says why."""
+    product = session.get_one(Product, product_id)
+    notice = notice_from_machine(
+        session,
+        clock,
+        supplier_id=product.supplier_id,
+        kind=reason.kind,
+        title=reason.title,
+        description=reason.description,
+        product_id=product.id,
+    )
+    cause = CaseCause.DUE if reason.kind is ChangeKind.DUE else CaseCause.CHANGE
+    done = _reassess(session, clock, notice, product, claim_days, cause)
+    notice.handled_at = clock.now()
     session.flush()
-    return count
+    return done
 
 
 def reassessments(session: Session, notice_id: str) -> list[Reassessment]:

@@ -138,6 +138,14 @@ def compare(before: Assessment, after: Assessment) -> Difference:
     return difference(result_of(before), result_of(after))
 
 
+def facts_now(
+    session: Session, clock: Clock, product: Product, newest: Assessment | None, settled: Decision | None
+) -> Facts:
+    """What is known now; changes that nobody has decided on come along from the assessment that stands."""
+    live = live_submissions(session, product.id)
+    return gather(session, clock, product, live, changes=_carried(newest, settled))
+
+
 def _carried(newest: Assessment | None, settled: Decision | None) -> tuple[ChangeFact, ...]:
     """Changes of the assessment that stands, unless people have decided on it since."""
     if newest is None or (settled is not None and settled.settled_id == newest.id):

@@ -222,7 +222,7 @@ def _in_view(view: View, user_id: str | None) -> list[ColumnElement[bool]]:
     still_open = Case.state.in_(_STILL_OPEN)
     mine, free = Case.claimed_by == user_id, Case.claimed_by.is_(None)
     ready = Case.state.in_((CaseState.OPEN, CaseState.CLAIMED, CaseState.SECOND))
-    return {
+    views: dict[View, list[ColumnElement[bool]]] = {
         View.WORK: [still_open, or_(mine, and_(free, ready))],
         View.MINE: [still_open, mine],
         View.FREE: [still_open, free],
@@ -231,7 +231,8 @@ def _in_view(view: View, user_id: str | None) -> list[ColumnElement[bool]]:
         View.WAITING: [Case.state == CaseState.WAITING],
         View.CLOSED: [Case.state == CaseState.CLOSED],
         View.ALL: [],
-    }[view]
+    }
+    return views[view]
 
 
 def _filtered(query: Select[Any], user_id: str | None, today: date, wanted: Filter) -> Select[Any]:

@@ -17,6 +17,7 @@ from portal.reassessment.read import change_page, change_row, changes_of, effect
 from portal.reassessment.service import (
     TOLD_KINDS,
     difference_of,
+    due,
     fall_due,
     file_notice,
     firmware_arrived,
@@ -27,7 +28,7 @@ from portal.reassessment.service import (
 from portal.review.assessing import newest_assessment, open_case
 from portal.review.models import Case, CaseCause, CaseState, DecisionKind
 from portal.review.service import Condition
-from portal.submissions.models import Submission
+from portal.submissions.models import Submission, SubmissionState
 from portal.suppliers.models import Product, Supplier
 from portal.verification import Outcome
 from tests.factories import RecordingQueue
@@ -267,43 +268,52 @@ def test_a_submission_that_failed_to_be_verified_opens_a_case(desk: Desk, approv
     assert case is not None and case.cause is CaseCause.FAILURE
 
 
+def daily(desk: Desk) -> int:
+    """What the daily job does; how many products were due."""
+    found = due(desk.session, desk.clock, 365)
+    for product_id, reason in found:
+        fall_due(desk.session, desk.clock, product_id, reason)
+    desk.session.commit()
+    return len(found)
+
+
 # --- Time ----------------------------------------------------------------------------------------
 
 
 def test_a_decision_falls_due_after_a_year_and_only_once(desk: Desk, approved: Product) -> None:
     desk.clock.advance(timedelta(days=364))
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
     desk.clock.advance(timedelta(days=1))
-    assert fall_due(desk.session, desk.clock, 365) == 1
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 1
+    assert daily(desk) == 0
     case = open_case(desk.session, approved.id)
     assert case is not None and case.cause is CaseCause.DUE
     notice = desk.session.scalars(select(ChangeNotice)).one()
     assert (notice.kind, notice.source) == (K.DUE, ChangeSource.MACHINE)
     desk.decide(case, DecisionKind.APPROVE)
     desk.clock.advance(timedelta(days=30))
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
 
 
 @pytest.mark.parametrize("kind", [DecisionKind.REJECT, DecisionKind.QUARANTINE])
 def test_what_was_not_approved_does_not_fall_due(desk: Desk, kind: DecisionKind) -> None:
     desk.decide(desk.case(), kind)
     desk.clock.advance(timedelta(days=365))
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
 
 
 def test_an_end_of_support_that_passes_opens_a_case(desk: Desk) -> None:
     case = desk.case(res_end_of_support="2027-02-28")
     desk.decide(case, DecisionKind.APPROVE)
     desk.clock.at = desk.clock.at.replace(year=2027, month=2, day=27)
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
     desk.clock.advance(timedelta(days=1))
-    assert fall_due(desk.session, desk.clock, 365) == 1
+    assert daily(desk) == 1
     again = open_case(desk.session, case.product_id)
     assert again is not None and "new knock-outs: RES-01" in again.why
     notice = desk.session.scalars(select(ChangeNotice)).one()
     assert notice.kind is K.DATE and "RES-01" in notice.title
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
 
 
 def test_an_exception_that_expires_brings_the_gap_back(desk: Desk) -> None:
@@ -315,9 +325,9 @@ def test_an_exception_that_expires_brings_the_gap_back(desk: Desk) -> None:
         conditions=[Condition("INC-01", "Our desk forwards calls.", "OT security", until)],
     )
     desk.clock.at = desk.clock.at.replace(year=2027, month=1, day=31)
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
     desk.clock.advance(timedelta(days=1))
-    assert fall_due(desk.session, desk.clock, 365) == 1
+    assert daily(desk) == 1
     again = open_case(desk.session, case.product_id)
     assert again is not None and again.rating == Rating.HIGH_RISK
 
@@ -329,10 +339,10 @@ def test_a_key_that_runs_out_is_told_once_and_needs_nobody(desk: Desk, approved:
     )
     verified(desk.session, desk.clock, desk.offered.firmware(approved, "1.1.0", key=key).id)
     desk.clock.advance(timedelta(days=9))
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 0
     desk.clock.advance(timedelta(days=2))
-    assert fall_due(desk.session, desk.clock, 365) == 1
-    assert fall_due(desk.session, desk.clock, 365) == 0
+    assert daily(desk) == 1
+    assert daily(desk) == 0
     notice = desk.session.scalars(select(ChangeNotice).where(ChangeNotice.kind == K.DATE)).one()
     assert notice.title == "Key no longer valid: Release key"
     assert open_case(desk.session, approved.id) is None
@@ -345,10 +355,23 @@ def test_a_newer_policy_assesses_what_was_decided_by_the_older(desk: Desk, appro
     newest.result = json.dumps(result)
     newest.policy_digest = result["policy_digest"]
     desk.session.commit()
-    assert fall_due(desk.session, desk.clock, 365) == 1
+    assert daily(desk) == 1
     notice = desk.session.scalars(select(ChangeNotice)).one()
     assert notice.title.startswith("Policy lotgate-baseline")
     assert open_case(desk.session, approved.id) is None
+
+
+def test_evidence_that_was_withdrawn_is_missed_by_the_next_day(desk: Desk, approved: Product) -> None:
+    for row in desk.session.scalars(select(Submission).where(Submission.kind == "questionnaire")):
+        row.state = SubmissionState.WITHDRAWN
+    desk.session.commit()
+    assert daily(desk) == 1
+    notice = desk.session.scalars(select(ChangeNotice)).one()
+    assert notice.kind is K.OTHER and notice.title.startswith("Evidence is otherwise: ")
+    assert "SUP-01" in notice.title
+    case = open_case(desk.session, approved.id)
+    assert case is not None and case.rating == Rating.REJECT
+    assert daily(desk) == 0
 
 
 # --- What pages see ------------------------------------------------------------------------------
