@@ -10,7 +10,8 @@ document.addEventListener("htmx:before:response", (event) => {
   const response = event.detail.ctx.response.raw;
   if (!response.redirected) return;
   event.preventDefault();
-  if (new URL(response.url).pathname.endsWith("/login")) location.reload();
+  const signIn = document.querySelector('meta[name="sign-in"]')?.content;
+  if (new URL(response.url).pathname === signIn) location.reload();
   else location.assign(response.url);
 });
 document.addEventListener("htmx:error", () => say("No connection. This page may be out of date."));

@@ -78,7 +78,7 @@ class Screens:
         page.on("pageerror", lambda error: self.faults.append(f"{role} {page.url}: script: {error}"))
         seen: Counter[str] = Counter()
         paths: set[str] = set()
-        waiting = deque(["/", "/login", "/account/"] if cookie is None else ["/", "/account/"])
+        waiting = deque(["/", "/account/"])
         while waiting:
             path = waiting.popleft()
             endpoint = self._endpoint(path)
