@@ -25,7 +25,7 @@ from flask_security import (
     user_authenticated,
 )
 from flask_security.signals import tf_disabled, user_failed_authn
-from passlib.exc import TokenError  # type: ignore[import-untyped]
+from passlib.exc import TokenError
 
 from portal.accounts import guard
 from portal.accounts.credentials import (

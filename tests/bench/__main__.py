@@ -1,4 +1,4 @@
-"""`./run bench [NAME …]`: every measurement as a ratio in one run, on the same bytes. Not a test: it never fails."""
+"""`./run bench [NAME …]`: every measurement as a ratio in one run, on the same bytes. It never fails."""
 
 import importlib
 import sys
@@ -9,7 +9,7 @@ NAMES = ("verifier", "upload", "queue")
 def main(wanted: list[str]) -> int:
     unknown = set(wanted) - set(NAMES)
     if unknown:
-        print(f"There is no bench {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}", file=sys.stderr)
+        print(f"No bench {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}", file=sys.stderr)
         return 2
     print(f"{'what':<58}{'ours':>16}{'theirs':>16}{'ratio':>8}{'need':>8}")
     for name in wanted or NAMES:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of uploads: what was acknowledged is there, and the file is the right one at the end."""
+"""A server killed with -9 in the middle of uploads: nothing acknowledged is lost, nothing is half-written."""
 
 import hashlib
 import http.client
