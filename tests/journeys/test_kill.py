@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from portal.evidence.models import Evidence, Upload
 from portal.ledger.service import verify_chain
+from tests.journeys.commands import lotgate
 from tests.journeys.running import Portal
 
 SIZE = 24 << 20
@@ -106,6 +107,8 @@ def test_uploads_survive_kills_at_random_moments(tmp_path: Path) -> None:
         with portal.reading() as session:
             assert session.scalar(select(func.count()).select_from(Evidence)) == len(clients)
             assert list(verify_chain(session)) == []
+        checked = lotgate(portal.settings.var_dir, "fsck")
+        assert checked.returncode == 0, f"seed {seed}: {checked.stdout}{checked.stderr}"
 
 
 def test_a_vanished_client_leaves_what_arrived(tmp_path: Path) -> None:
