@@ -83,7 +83,7 @@ def get_submission(submission_id: str) -> shapes.SubmissionDetail:
 @contract.route("POST", "/submissions/{submission_id}/withdraw", WRITE)
 def withdraw_submission(submission_id: str) -> shapes.SubmissionDetail:
     """Take back what was not decided on yet."""
-    row = service.withdraw(session(), actor(), clock(), submission_id)
+    row = service.withdraw(session(), actor(), clock(), parts().jobs, submission_id)
     session().commit()
     return _detail(row)
 

@@ -19,6 +19,8 @@ from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
+from portal.review import service as review
+from portal.review.models import CaseCause
 from portal.settings import Settings
 from portal.submissions import service as submissions
 from portal.submissions.models import Submission
@@ -65,19 +67,31 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
             return
     progress = _progress(bench, submission_id)
     with reading(bench) as session:
-        settings = bench.settings
-        limits = submissions.Limits(settings.manifest_max_bytes, settings.manifest_max_units)
-        findings = submissions.examine(session, bench.store, submission_id, progress, limits)
+        findings = submissions.examine(session, bench.store, submission_id, progress, _limits(bench))
     with writing(bench) as session:
         submissions.record(session, bench.clock, findings)
         reassessment.verified(session, bench.clock, submission_id, claim_days=bench.settings.claim_days)
     log.info("verified", submission=submission_id)
 
 
+def assess(bench: Bench, product_id: str) -> None:
+    """Assess one product again: evidence about it was withdrawn."""
+    with writing(bench) as session:
+        review.assess(
+            session,
+            bench.clock,
+            product_id,
+            cause="Evidence was withdrawn",
+            case_cause=CaseCause.CHANGE,
+            claim_days=bench.settings.claim_days,
+        )
+    log.info("assessed", product=product_id)
+
+
 def reassess(bench: Bench, notice_id: str) -> None:
     """Find what one change touches, verify and assess it again, open cases for what changed."""
     with reading(bench) as session:
-        examined = reassessment.examine(session, bench.store, notice_id)
+        examined = reassessment.examine(session, bench.store, notice_id, _limits(bench))
     with writing(bench) as session:
         reassessment.handle(
             session,
@@ -85,6 +99,7 @@ def reassess(bench: Bench, notice_id: str) -> None:
             bench.store,
             notice_id,
             examined=examined,
+            limits=_limits(bench),
             claim_days=bench.settings.claim_days,
         )
     log.info("reassessed", notice=notice_id)
@@ -114,6 +129,7 @@ def daily(bench: Bench) -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
+    "assess": assess,
     "daily": daily,
     "deliver_mail": deliver_mail,
     "reassess": reassess,
@@ -132,6 +148,10 @@ def give_up(bench: Bench, job: str, arguments: tuple[str, ...], why: str) -> Non
     with writing(bench) as session:
         if submissions.mark_failed(session, bench.clock, arguments[0], why):
             reassessment.verified(session, bench.clock, arguments[0], claim_days=bench.settings.claim_days)
+
+
+def _limits(bench: Bench) -> submissions.Limits:
+    return submissions.Limits(bench.settings.manifest_max_bytes, bench.settings.manifest_max_units)
 
 
 def _progress(bench: Bench, submission_id: str) -> Callable[[int, int, str], None]:

@@ -26,6 +26,7 @@ from portal.review.models import Assessment, CaseCause
 from portal.review.service import assess
 from portal.submissions.findings import Findings
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
+from portal.submissions.service import LIMITS, Limits
 from portal.suppliers.models import Product
 
 __all__ = [
@@ -95,6 +96,7 @@ def handle(
     notice_id: str,
     *,
     examined: Sequence[Findings] | None = None,
+    limits: Limits = LIMITS,
     claim_days: int = CLAIM_DAYS,
 ) -> list[Reassessment]:
     """Find the products that a change touches, verify again what it takes the trust from, assess them again,
@@ -109,9 +111,9 @@ def handle(
     if notice.handled_at is not None:
         return reassessments(session, notice.id)
     if examined is None:
-        examined = examine(session, store, notice_id)
+        examined = examine(session, store, notice_id, limits)
     touched = products_touched(session, notice)
-    keep_findings(session, clock, store, examined)
+    keep_findings(session, clock, store, examined, limits)
     cause = CaseCause.DUE if notice.kind is ChangeKind.DUE else CaseCause.CHANGE
     done = [_reassess(session, clock, notice, product, claim_days, cause) for product in touched]
     notice.handled_at = clock.now()

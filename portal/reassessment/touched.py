@@ -66,7 +66,9 @@ def submissions_resting_on(session: Session, key: SigningKey) -> Sequence[Submis
     ).all()
 
 
-def examine(session: Session, store: BlobStore, notice_id: str) -> tuple[Findings, ...]:
+def examine(
+    session: Session, store: BlobStore, notice_id: str, limits: submissions.Limits
+) -> tuple[Findings, ...]:
     """Verify again, with the trust of now, what rests on the key of a change notice. Only reads: hashing
     large files takes its time, and must not hold up writers."""
     notice = session.get(ChangeNotice, notice_id)
@@ -74,12 +76,18 @@ def examine(session: Session, store: BlobStore, notice_id: str) -> tuple[Finding
         return ()
     key = session.get_one(SigningKey, notice.signing_key_id)
     return tuple(
-        submissions.examine(session, store, submission.id, _silent)
+        submissions.examine(session, store, submission.id, _silent, limits)
         for submission in submissions_resting_on(session, key)
     )
 
 
-def keep_findings(session: Session, clock: Clock, store: BlobStore, examined: Sequence[Findings]) -> None:
+def keep_findings(
+    session: Session,
+    clock: Clock,
+    store: BlobStore,
+    examined: Sequence[Findings],
+    limits: submissions.Limits,
+) -> None:
     """Record what `examine` found. Firmware that lost a proof is withdrawn; then the lots of its product,
     whose units may run it, are verified again too."""
     bereft: set[str] = set()
@@ -103,7 +111,8 @@ def keep_findings(session: Session, clock: Clock, store: BlobStore, examined: Se
         .order_by(Submission.submitted_at, Submission.id)
     ).all()
     for submission_id in lots:
-        submissions.record(session, clock, submissions.examine(session, store, submission_id, _silent))
+        findings = submissions.examine(session, store, submission_id, _silent, limits)
+        submissions.record(session, clock, findings)
     session.flush()
 
 

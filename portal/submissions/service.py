@@ -104,8 +104,11 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
     return submission
 
 
-def withdraw(session: Session, actor: Actor, clock: Clock, submission_id: str) -> Submission:
-    """Take back what was not decided on yet. It stays in the record; it proves nothing any more."""
+def withdraw(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submission_id: str) -> Submission:
+    """Take back what was not decided on yet. It stays in the record and proves nothing any more.
+
+    Enqueues that the product is assessed again without it.
+    """
     actor.must(Permission.SUPPLIER_SUBMISSION_WRITE)
     take_turns(session)
     submission = owned(session, actor, Submission, submission_id, "submission")
@@ -123,6 +126,7 @@ def withdraw(session: Session, actor: Actor, clock: Clock, submission_id: str) -
         supplier_id=submission.supplier_id,
     )
     _recheck_lot(session, clock, submission)
+    jobs.enqueue(session, "assess", submission.product_id)
     return submission
 
 

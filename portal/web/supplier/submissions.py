@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from portal.errors import NotFound
-from portal.http.context import actor, clock, session
+from portal.http.context import actor, clock, parts, session
 from portal.review.models import Assessment
 from portal.review.vendors import newest_assessments
 from portal.submissions import service
@@ -88,7 +88,7 @@ def progress(submission_id: str) -> FlaskResponse:
 
 @blueprint.post("/submissions/<submission_id>/withdraw")
 def withdraw(submission_id: str) -> Response:
-    found = service.withdraw(session(), actor(), clock(), load(submission_id).id)
+    found = service.withdraw(session(), actor(), clock(), parts().jobs, load(submission_id).id)
     session().commit()
     flash(f"{found.title} is withdrawn.", "success")
     return redirect(url_for("supplier.submission", submission_id=found.id))

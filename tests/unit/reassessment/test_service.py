@@ -29,6 +29,7 @@ from portal.review.assessing import newest_assessment, open_case
 from portal.review.models import Case, CaseCause, CaseState, DecisionKind
 from portal.review.service import Condition
 from portal.submissions.models import Submission, SubmissionState
+from portal.submissions.service import withdraw
 from portal.suppliers.models import Product, Supplier
 from portal.verification import Outcome
 from tests.factories import RecordingQueue
@@ -406,3 +407,18 @@ def test_read_models_of_changes(desk: Desk, jobs: RecordingQueue, approved: Prod
     assert newest_effects(desk.session, material=True) == (effect,)
     assert len(desk.session.scalars(select(Reassessment)).all()) == 1
     assert desk.session.scalars(select(Submission)).first() is not None
+
+
+def test_evidence_that_is_withdrawn_is_missed_at_once(
+    desk: Desk, jobs: RecordingQueue, approved: Product
+) -> None:
+    lot = desk.offered.lot(approved, {"lot.serials_new": Outcome.FAIL})
+    verified(desk.session, desk.clock, lot.id)
+    case = open_case(desk.session, approved.id)
+    assert case is not None and case.rating == Rating.HIGH_RISK
+    actor = desk.make.supplier_actor(desk.session.get_one(Supplier, approved.supplier_id))
+    withdraw(desk.session, actor, desk.clock, jobs, lot.id)
+    desk.session.commit()
+    assert [job for job, _ in jobs.run_all()] == ["assess"]
+    desk.session.refresh(case)
+    assert (case.rating, case.assessment.number) == (Rating.APPROVABLE, 4)
