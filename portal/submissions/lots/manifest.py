@@ -229,7 +229,7 @@ def _custody(reader: _Reader, where: str, value: Any) -> CustodyRecord:
         to_holder=reader.text(f"{where}.to", item.get("to", ""), 200),
         location=reader.text(f"{where}.location", item.get("location", ""), 200),
         at=reader.moment(f"{where}.at", item.get("at")),
-        seal=reader.text(f"{where}.seal", item["seal"], 100) if item.get("seal") else "",
+        seal=reader.text(f"{where}.seal", item["seal"], 100) if "seal" in item else "",
     )
 
 

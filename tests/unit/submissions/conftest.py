@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from imgtool.main import imgtool
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
 from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
@@ -76,7 +76,7 @@ class Keys:
         """A DSSE envelope, by securesystemslib."""
         payload = statement if isinstance(statement, bytes) else rfc8785.dumps(statement)  # type: ignore[arg-type]
         envelope = Envelope(payload, payload_type, {})
-        envelope.sign(CryptoSigner(load_pem_private_key(self.private(name).read_bytes(), None)))  # type: ignore[arg-type]
+        envelope.sign(CryptoSigner(load_pem_private_key(self.private(name).read_bytes(), None)))
         made: dict[str, Any] = envelope.to_dict()
         return made
 
