@@ -13,9 +13,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import select
@@ -60,7 +61,7 @@ class Screens:
     def __init__(self, app: Flask, base: str, browser: Browser, wanted: argparse.Namespace) -> None:
         self.app, self.base, self.browser, self.wanted = app, base, browser, wanted
         self.out: Path = wanted.out
-        self.scheme = "dark" if wanted.dark else "light"
+        self.scheme: Literal["dark", "light"] = "dark" if wanted.dark else "light"
         # A session holds for one browser only: be the one that the test client says it is.
         self.agent = str(app.test_client().environ_base["HTTP_USER_AGENT"])
         self.routes = app.url_map.bind(urlsplit(base).netloc)
