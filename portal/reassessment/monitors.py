@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, today
@@ -86,18 +86,17 @@ def _expired_keys(session: Session, product: Product, newest: Assessment, now: d
         )
     )
     since = max(newest.created_at, told or newest.created_at)
-    keys = session.scalars(
-        select(SigningKey)
-        .distinct()
-        .join(FirmwareRelease, FirmwareRelease.signing_key_id == SigningKey.id)
-        .join(Component, Component.id == FirmwareRelease.component_id)
+    in_the_field = (
+        exists()
         .where(
-            Component.product_id == product.id,
+            FirmwareRelease.signing_key_id == SigningKey.id,
             FirmwareRelease.accepted_at.is_not(None),
             FirmwareRelease.withdrawn_at.is_(None),
-            SigningKey.not_after > since,
-            SigningKey.not_after <= now,
         )
+        .where(Component.id == FirmwareRelease.component_id, Component.product_id == product.id)
+    )
+    keys = session.scalars(
+        select(SigningKey).where(in_the_field, SigningKey.not_after > since, SigningKey.not_after <= now)
     ).all()
     if not keys:
         return None

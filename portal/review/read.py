@@ -12,7 +12,7 @@ from portal.clock import Clock, today
 from portal.evidence.models import Evidence
 from portal.policy.facts import AnswerFact, CheckFact, Facts
 from portal.policy.questionnaire import Question, Questionnaire
-from portal.policy.result import AreaResult, ControlResult, Difference, Result, difference
+from portal.policy.result import AreaResult, ControlResult, Difference, Result, Severity, difference
 from portal.review.assessing import result_of
 from portal.review.deciding import conditions_of, pending_first
 from portal.review.facts import exceptions_in_force
@@ -29,6 +29,12 @@ from portal.review.rules import Condition, must_be_named
 from portal.submissions.models import Submission, SubmissionState
 from portal.submissions.questionnaires.service import builtin
 from portal.suppliers.models import Supplier
+from portal.verification import Outcome
+
+_WORST_FIRST = [
+    *(severity.value for severity in Severity),
+    *(outcome.value for outcome in (Outcome.FAIL, Outcome.UNREADABLE, Outcome.NOT_RUN, Outcome.WARN)),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +183,7 @@ def case_view(session: Session, clock: Clock, case: Case) -> CaseView:
         holder=names.get(case.claimed_by or ""),
         result=result,
         areas=areas_of(session, case.supplier_id, facts, result, since),
-        findings=tuple(
-            session.scalars(
-                select(Finding).where(Finding.case_id == case.id, Finding.assessment_id == case.assessment_id)
-            )
-        ),
+        findings=_findings(session, case),
         since=since,
         submissions=tuple(submissions),
         decisions=tuple(row for row in decisions if row.case_id == case.id),
@@ -247,6 +249,14 @@ def case_view(session: Session, clock: Clock, case: Case) -> CaseView:
         names=names,
         must_name=frozenset(gap.control_id for gap in must_be_named(result)),
     )
+
+
+def _findings(session: Session, case: Case) -> tuple[Finding, ...]:
+    """The findings of the assessment in front, worst first."""
+    rows = session.scalars(
+        select(Finding).where(Finding.case_id == case.id, Finding.assessment_id == case.assessment_id)
+    )
+    return tuple(sorted(rows, key=lambda row: (_WORST_FIRST.index(row.severity), row.source, row.text)))
 
 
 def people(session: Session, ids: Iterable[str | None]) -> dict[str, str]:

@@ -498,6 +498,7 @@ def test_the_difference_since_the_last_decision_is_shown(desk: Desk, reviewer: F
     assert "Standing access" in text
     assert f"lot.custody {lot.title} not there Fail lot.custody fail in a test" in text
     assert "PRV-04" in text and "No longer met" in text
+    assert f"Checks that did not pass 1 Fail lot.custody {lot.title}: lot.custody fail in a test" in text
 
 
 # --- Suppliers, products, keys -------------------------------------------------------------------
