@@ -76,7 +76,7 @@ class Screens:
             )
         page = context.new_page()
         page.on("console", lambda message: self._console(role, page, message.type, message.text))
-        page.on("pageerror", lambda error: self.faults.append(f"{role} {page.url}: script: {error}"))
+        page.on("pageerror", lambda error: self._fault(f"{role} {page.url}: script: {error}"))
         seen: Counter[str] = Counter()
         paths: set[str] = set()
         waiting = deque(["/", "/account/"])
@@ -98,7 +98,7 @@ class Screens:
     def _look(self, page: Page, path: str, name: str, *, picture: bool) -> list[str]:
         response = page.goto(self.base + path, wait_until="load")
         if response is None or response.status >= 400:
-            self.faults.append(f"{name}: {path} answered {response and response.status}")
+            self._fault(f"{name}: {path} answered {response and response.status}")
         if urlsplit(page.url).path != path:
             return [urlsplit(page.url).path]  # sent elsewhere: that page has its own turn
         links = page.eval_on_selector_all("a[href]", "found => found.map(a => a.getAttribute('href'))")
@@ -120,14 +120,20 @@ class Screens:
                  .slice(0, 3).map(e => e.outerHTML.slice(0, 100))"""
         )
         if wide:
-            self.faults.append(f"{name} at {width}: scrolls sideways: {wide}")
+            self._fault(f"{name} at {width}: scrolls sideways: {wide}")
         for found in Axe().run(page, options={"runOnly": RULES}).response["violations"]:
             where = [node["html"][:110] for node in found["nodes"][:3]]
-            self.faults.append(f"{name} at {width}: axe {found['id']} ({found['impact']}): {where}")
+            self._fault(f"{name} at {width}: axe {found['id']} ({found['impact']}): {where}")
+
+    def _fault(self, text: str) -> None:
+        if text not in self.faults:
+            self.faults.append(text)
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
 
     def _console(self, role: str, page: Page, kind: str, text: str) -> None:
         if kind == "error":
-            self.faults.append(f"{role} {page.url}: console: {text}")
+            self._fault(f"{role} {page.url}: console: {text}")
 
     def _endpoint(self, path: str) -> str | None:
         try:
@@ -186,7 +192,6 @@ def main() -> int:
         for name, cookie in cookies.items():
             screens.walk(name, cookie)
         browser.close()
-    sys.stdout.write("".join(f"{fault}\n" for fault in dict.fromkeys(screens.faults)))
     sys.stdout.write(f"{screens.pictures} pictures in {arguments.out}, {len(screens.faults)} faults\n")
     return 1 if screens.faults else 0
 
