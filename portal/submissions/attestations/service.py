@@ -175,7 +175,7 @@ def examine(
     at = submission.submitted_at.timestamp()
     batch = batch_of(session, submission.id)
     rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
-    collector = _Collector(dict(rows.tuples().all()))
+    collector = _Collector({row.digest: row.id for row in rows})
     with store.get_local_path(evidence.sha256) as path:
         report = verify_attestations(
             path,
