@@ -14,6 +14,7 @@ class Digests:
 class Hasher:
     def __new__(cls) -> Hasher: ...
     def update(self, data: bytes) -> None: ...
+    def update_later(self, data: bytes) -> None: ...
     def update_from_file(
         self,
         path: str | PathLike[str],
@@ -91,6 +92,7 @@ def verify_file(
     at: float,
     signature: bytes | None = None,
     declared_sha256: str | None = None,
+    received: tuple[int, str, str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> FileReport: ...
 

@@ -1,5 +1,7 @@
 """create_app: wiring only."""
 
+from inspect import iscoroutinefunction
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -33,6 +35,10 @@ def create_app(
     settings.store.mkdir(parents=True, exist_ok=True)
     store = LocalBlobStore(settings.store)
     db.init_app(app)
+    # Nothing here opens an asynchronous session; asking after one costs a millisecond of every request.
+    app.teardown_appcontext_funcs = [
+        end for end in app.teardown_appcontext_funcs if not iscoroutinefunction(end)
+    ]
     with app.app_context():
         prepare_engine(db.engine)
         queue = jobs or DurableQueue(db.engine)

@@ -9,6 +9,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import DateTime as SaDateTime
@@ -25,6 +26,7 @@ from sqlalchemy import (
     orm,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
+from sqlalchemy.sql.base import ExecutableOption
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -136,14 +138,17 @@ def _scope_statements(state: ORMExecuteState) -> None:
         scope = get_scope(state.session)
     if scope is None or scope.supplier_id is None:
         return
-    owner = scope.supplier_id
-    state.statement = state.statement.options(
-        orm.with_loader_criteria(
-            SupplierOwned,
-            lambda cls: cls.supplier_id == owner,
-            include_aliases=True,
-            propagate_to_loaders=True,
-        )
+    state.statement = state.statement.options(_rows_of(scope.supplier_id))
+
+
+@lru_cache(maxsize=1024)
+def _rows_of(owner: str) -> ExecutableOption:
+    """The condition that every statement of a supplier's session gets; made once, because making costs."""
+    return orm.with_loader_criteria(
+        SupplierOwned,
+        lambda cls: cls.supplier_id == owner,
+        include_aliases=True,
+        propagate_to_loaders=True,
     )
 
 

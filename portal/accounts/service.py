@@ -6,7 +6,7 @@ Mail is not sent here: an invitation's link is handed back to the door, which qu
 from datetime import timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from portal.accounts.actors import Actor
 from portal.accounts.credentials import (
@@ -379,10 +379,15 @@ def usable_token(session: Session, clock: Clock, token: str) -> tuple[ApiToken, 
 
     It ends with its date, its revocation, its maker's account, and its organisation.
     """
-    row = session.scalar(select(ApiToken).where(ApiToken.token_sha256 == hash_token(token)))
+    found = session.execute(  # one statement: it comes before every request of a machine
+        select(ApiToken, User)
+        .join(User, User.id == ApiToken.created_by)
+        .options(joinedload(User.roles))
+        .where(ApiToken.token_sha256 == hash_token(token))
+    )
+    row, maker = found.unique().one_or_none() or (None, None)
     if row is None or row.revoked_at is not None or clock.now() >= row.expires_at:
         return None
-    maker = session.get(User, row.created_by)
     if maker is None or not is_admitted(maker) or maker.organisation_id != row.organisation_id:
         return None
     return row, maker

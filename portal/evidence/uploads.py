@@ -8,7 +8,6 @@ to the recorded offset and goes on hashing from the recorded state.
 import hashlib
 import hmac
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -289,23 +288,17 @@ class _Piece:
     def take(self, stride: int) -> None:
         """Up to `stride` bytes: while one block is hashed, the next one is read and written."""
         end = self.taken + stride
-        with ThreadPoolExecutor(1, "hash") as helper:
-            hashing: Future[None] | None = None
-            while self.taken < end:
-                wanted = min(BLOCK, end - self.taken)
-                block = self._read(wanted)
-                if block:
-                    if hashing is not None:
-                        hashing.result()
-                    hashing = helper.submit(self._hash, block)
-                    self.file.write(block, self.start + self.taken)
-                    self.taken += len(block)
-                    self.unrecorded += len(block)
-                if len(block) < wanted:
-                    self.ended = True
-                    break
-            if hashing is not None:
-                hashing.result()
+        while self.taken < end and not self.ended:
+            wanted = min(BLOCK, end - self.taken)
+            block = self._read(wanted)
+            if block:
+                self.hasher.update_later(block)
+                if self.check is not None:
+                    self.check.update(block)
+                self.file.write(block, self.start + self.taken)
+                self.taken += len(block)
+                self.unrecorded += len(block)
+            self.ended = len(block) < wanted
         self.file.sync()
 
     def _read(self, wanted: int) -> bytes:
@@ -314,11 +307,6 @@ class _Piece:
         except OSError:  # reset or timed out
             self.broken = True
             return b""
-
-    def _hash(self, block: bytes) -> None:
-        self.hasher.update(block)
-        if self.check is not None:
-            self.check.update(block)
 
     def compare(self, checksum: Checksum) -> None:
         if self.check is not None and not hmac.compare_digest(self.check.digest(), checksum.digest):

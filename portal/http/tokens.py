@@ -31,7 +31,8 @@ def identify_bearer() -> Actor:
     if found is None:
         raise _refusal("invalid_token", "this token is unknown, expired or revoked")
     actor, token_id = found
-    hit(parts().settings.api_rate, "api", token_id)
+    if request.endpoint != "files.append":  # which counts by itself: a fast upload has many pieces a second
+        hit(parts().settings.api_rate, "api", token_id)
     g.token_id = token_id
     return actor
 

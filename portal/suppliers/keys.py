@@ -1,6 +1,7 @@
 """Verbs of signing keys: registered by the supplier, approved and distrusted by the buyer's reviewers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -160,13 +161,18 @@ def trust_for(session: Session, supplier_id: str) -> Trust:
         .where(SigningKey.supplier_id == supplier_id, SigningKey.state == KeyState.APPROVED)
         .order_by(SigningKey.registered_at, SigningKey.id)
     )
-    return Trust.build([trust_key(key) for key in approved])
+    keys: dict[str, TrustKey] = {}
+    for key in approved:
+        name = key_name(key)  # reasons name the key by it
+        name = f"{name} ({key.id})" if name in keys else name
+        keys[name] = replace(trust_key(key), id=name)
+    return Trust.build(list(keys.values()))
 
 
 def trust_key(key: SigningKey) -> TrustKey:
     """A key as the verifier takes it, whatever its state: the caller decides which ones count."""
     return TrustKey(
-        id=key.id,  # so that what made a signature leads back to its row
+        id=key.id,
         pem=key.pem,
         purposes=tuple(KeyPurpose(purpose).value for purpose in key.purposes),
         not_before=key.not_before,
@@ -177,7 +183,7 @@ def trust_key(key: SigningKey) -> TrustKey:
 
 
 def key_name(key: SigningKey) -> str:
-    """How reasons name a key: its label and the end of its fingerprint, unique within a supplier."""
+    """How reasons name a key: its label and the end of its fingerprint."""
     return f"{key.label} …{key.fingerprint[-TYPED:]}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from portal import _verifier
 from portal.verification.faults import contained
-from portal.verification.hashing import Progress
+from portal.verification.hashing import Digests, Progress
 from portal.verification.outcomes import Check, Outcome
 from portal.verification.trust import Purpose, Trust
 
@@ -49,18 +49,25 @@ def verify_file(
     purpose: Purpose = "firmware",
     signature: bytes | None = None,
     declared_sha256: str | None = None,
+    received: Digests | None = None,
     progress: Progress | None = None,
 ) -> FileReport:
     """Hash, recognise, parse and verify a file, read once in bounded memory.
 
     `at` (seconds since 1970) is the time that counts for the validity and distrust of keys: when the evidence
     was received. `signature` is the content of a detached signature file (raw, or base64 text).
-    `declared_sha256` is what the sender said. Progress is in bytes.
+    `declared_sha256` is what the sender said. `received` is what was computed while the bytes arrived: a file
+    whose inside is not read, and whose signature needs no other digest, is then not hashed once more.
+    Progress is in bytes.
 
-    Raises OSError and UnreadableFile when the file cannot be read at all, ValueError for a `declared_sha256`
-    that is no digest or an `at` that is no time, VerifierFault when the verifier fails: none is a pass.
+    Raises OSError and UnreadableFile when the file cannot be read at all or has another size than was
+    received, ValueError for a `declared_sha256` that is no digest or an `at` that is no time, VerifierFault
+    when the verifier fails: none is a pass.
     """
-    native = _verifier.verify_file(path, trust.native, purpose, at, signature, declared_sha256, progress)
+    known = None if received is None else (received.size, received.sha256, received.blake3)
+    native = _verifier.verify_file(
+        path, trust.native, purpose, at, signature, declared_sha256, known, progress
+    )
     return FileReport(
         size=native.size,
         sha256=native.sha256,

@@ -42,6 +42,11 @@ class Hasher:
         self._native.update(data)
 
     @contained
+    def update_later(self, data: bytes) -> None:
+        """Feed more bytes, on another thread: waits only for those that were fed before."""
+        self._native.update_later(data)
+
+    @contained
     def update_from_file(
         self, path: str | PathLike[str], offset: int, length: int, progress: Progress | None = None
     ) -> None:

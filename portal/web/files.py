@@ -30,7 +30,7 @@ VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,expiration,termination,checksum"
 PIECE: Final = "application/offset+octet-stream"
 MOST_METADATA = 4096  # characters
-EMPTY_PIECES: Final = "60 per minute"  # of one person: they move nothing forward
+SMALL = 1 << 20  # bytes; a piece below it costs more than it brings, and counts like any other request
 _DIGESTS = {"sha1": 20, "sha256": 32}  # bytes
 
 blueprint = Blueprint("files", __name__, url_prefix="/files")
@@ -139,8 +139,8 @@ def append(upload_id: str) -> Response:
         abort(415, f"Expected Content-Type: {PIECE}.")
     offset, checksum = _number("Upload-Offset"), _checksum()
     size = _size()
-    if size == 0:
-        hit(EMPTY_PIECES, "empty piece", actor().user_id)
+    if size is None or size < SMALL:
+        hit(parts().settings.api_rate, "small piece", actor().user_id)
     upload = _load(upload_id)
     _append(upload, offset, size, checksum)
     return _show(upload, Response(status=204))

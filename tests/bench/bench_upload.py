@@ -4,14 +4,19 @@ Run it with `python -m tests.bench.bench_upload`.
 """
 
 import http.client
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.journeys.commands import command_line, environment
 from tests.journeys.running import Portal
 
 PIECE = 16 << 20
@@ -24,11 +29,29 @@ Row = dict[str, str | float]
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds for all pieces, seconds of the last one, growth of the web process in bytes."""
+    """Seconds for all pieces, seconds from sending the last one until the checks of the worker can be read,
+    growth of the web process in bytes."""
 
     seconds: float
-    last: float
+    verdict: float
     growth: int
+
+
+@contextmanager
+def working(portal: Portal) -> Iterator[None]:
+    """A worker beside the server, as `lotgate serve` runs them."""
+    with (portal.settings.var_dir.parent / "worker.log").open("ab") as log:
+        worker = subprocess.Popen(
+            command_line("worker", "--no-upgrade"),
+            env=environment(portal.settings.var_dir, secret_key=portal.settings.secret_key),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield
+        finally:
+            worker.kill()
+            worker.wait()
 
 
 def resident(portal: Portal) -> int:
@@ -43,6 +66,8 @@ def resident(portal: Portal) -> int:
 
 def upload(portal: Portal, data: bytes, size: int) -> Measured:
     """Send `size` bytes in pieces that repeat `data`, as any tus client would."""
+    component = portal.make.product(portal.supplier).components[0].id
+    portal.session.commit()
     connection = http.client.HTTPConnection("127.0.0.1", portal.settings.port, timeout=120)
     headers = portal.token | {"Tus-Resumable": "1.0.0"}
     connection.request("POST", "/files/", headers=headers | {"Upload-Length": str(size)})
@@ -51,21 +76,41 @@ def upload(portal: Portal, data: bytes, size: int) -> Measured:
     assert answer.status == 201, answer.status
     location = answer.headers["Location"]
     before, peak, last = resident(portal), 0, 0.0
+
     began = time.perf_counter()
     for offset in range(0, size, PIECE):
-        started = time.perf_counter()
+        last = time.perf_counter()
         piece = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)}
         connection.request("PATCH", location, body=data, headers=headers | piece)
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 204, answer.status
-        last = time.perf_counter() - started
         if offset % (PIECE * 8) == 0:
             peak = max(peak, resident(portal))
     seconds = time.perf_counter() - began
-    assert answer.headers["Lotgate-Evidence"]
+    image = {"component_id": component, "version": "1.0.0", "image_id": answer.headers["Lotgate-Evidence"]}
+    submission = ask(connection, portal, "POST", "/api/v1/submissions/firmware", image)
+    while submission["state"] in ("submitted", "verifying"):
+        time.sleep(0.02)
+        submission = ask(connection, portal, "GET", f"/api/v1/submissions/{submission['id']}")
+    verdict = time.perf_counter() - last
+    assert submission["checks"], submission
     connection.close()
-    return Measured(seconds, last, max(peak, resident(portal)) - before)
+    return Measured(seconds, verdict, max(peak, resident(portal)) - before)
+
+
+def ask(
+    connection: http.client.HTTPConnection, portal: Portal, method: str, path: str, body: object = None
+) -> dict[str, Any]:
+    """One call of the API; its answer."""
+    content = None if body is None else json.dumps(body)
+    headers = portal.token | {"Content-Type": "application/json"}
+    connection.request(method, path, body=content, headers=headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    assert answer.status in (200, 201), text
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def plain_writes(folder: Path, source: Path, size: int) -> float:
@@ -114,7 +159,8 @@ def run(size: int = SIZE) -> list[Row]:
         source = folder / "piece"
         source.write_bytes(data)
         theirs = plain_writes(folder, source, size)
-        with Portal(folder) as portal:
+        with Portal(folder) as portal, working(portal):
+            upload(portal, data, PIECE * 4)  # the first requests fill caches: not what is measured
             ours = upload(portal, data, size)
         theirs = min(theirs, plain_writes(folder, source, size))
     rows.append(
@@ -128,8 +174,8 @@ def run(size: int = SIZE) -> list[Row]:
     )
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as name:
         folder = Path(name)
-        with Portal(folder) as portal:
-            upload(portal, data, PIECE * 4)  # the first requests fill caches: not what is measured
+        with Portal(folder) as portal, working(portal):
+            upload(portal, data, PIECE * 4)
             quick = upload(portal, data, size)
             portal.kill()
             stored = max(portal.settings.store.glob("sha256/*/*/*"), key=lambda path: path.stat().st_size)
@@ -143,7 +189,7 @@ def run(size: int = SIZE) -> list[Row]:
             "need": 0.40,
         }
     )
-    growth, last = max(ours.growth, quick.growth, 1), max(ours.last, quick.last)
+    growth, verdict = max(ours.growth, quick.growth, 1), max(ours.verdict, quick.verdict)
     rows.append(
         {
             "name": "growth of the web process (MiB) under its limit",
@@ -155,10 +201,10 @@ def run(size: int = SIZE) -> list[Row]:
     )
     rows.append(
         {
-            "name": "verdict after the last piece (s) under its limit",
-            "ours": last,
+            "name": "last piece sent until the checks are there (s) under its limit",
+            "ours": verdict,
             "theirs": VERDICT_SECONDS,
-            "ratio": VERDICT_SECONDS / last,
+            "ratio": VERDICT_SECONDS / verdict,
             "need": 1.0,
         }
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -30,14 +32,15 @@ from portal.settings import Settings
 from portal.submissions import service as submissions
 from portal.submissions.firmware.service import start_firmware
 from portal.submissions.models import AttachmentRole, CheckRecord, Submission, SubmissionState
-from portal.suppliers.models import Component
+from portal.suppliers.keys import decide_key, register_key
+from portal.suppliers.models import Component, KeyPurpose
 from portal.verification import hash_file
 from tests.factories import Make
 from tests.journeys.commands import command_line, environment, lotgate
 
 JOBS = 14
 KILLS = 4
-HEAVY = 1 << 30  # takes half a second or more to verify; a hole in the file system, so it needs no room
+HEAVY = 1 << 30  # takes a second or more to verify; a hole in the file system, so it needs no room
 WAIT_SECONDS = 60
 DONE = (SubmissionState.VERIFIED, SubmissionState.ACCEPTED)
 T = TypeVar("T")
@@ -59,22 +62,42 @@ class Works:
         self.log = folder / "worker.log"
         self.worker: subprocess.Popen[bytes] | None = None
 
-    def offer(self, actor: Actor, component: Component, path: Path) -> str:
+    def offer(self, actor: Actor, component: Component, path: Path, signature: Path | None = None) -> str:
         """Submit the file as firmware of the component, as the pages do; the id of the submission."""
-        taken = evidence.accept(
-            self.session,
-            actor,
-            self.clock,
-            self.store,
-            path=path,
-            digests=hash_file(path),
-            filename=path.name,
-        )
         row = start_firmware(self.session, actor, self.clock, component_id=component.id, version="1.0.0")
-        submissions.attach(self.session, actor, self.clock, row.id, taken.id, AttachmentRole.IMAGE)
+        for given, role in ((path, AttachmentRole.IMAGE), (signature, AttachmentRole.SIGNATURE)):
+            if given is not None:
+                taken = evidence.accept(
+                    self.session,
+                    actor,
+                    self.clock,
+                    self.store,
+                    path=given,
+                    digests=hash_file(given),
+                    filename=given.name,
+                )
+                submissions.attach(self.session, actor, self.clock, row.id, taken.id, role)
         submissions.submit(self.session, actor, self.clock, self.jobs, row.id)
         self.session.commit()
         return row.id
+
+    def approved_key(self, actor: Actor) -> Ed25519PrivateKey:
+        """A key that counts for the actor's supplier."""
+        key = Ed25519PrivateKey.generate()
+        pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        row = register_key(
+            self.session, actor, self.clock, label="Release", purposes=[KeyPurpose.FIRMWARE], pem=pem
+        )
+        decide_key(
+            self.session,
+            self.make.actor(),
+            self.clock,
+            row.id,
+            approve=True,
+            fingerprint_typed=row.fingerprint[-8:],
+            note="read out over the telephone",
+        )
+        return key
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -186,7 +209,10 @@ def test_a_job_that_kills_three_workers_is_a_visible_failure(tmp_path: Path) -> 
         path = tmp_path / "heavy.bin"
         with path.open("wb") as file:
             file.truncate(HEAVY)
-        submission_id = works.offer(actor, works.make.product(supplier).components[0], path)
+        # Ed25519 signs the bytes and not a digest: all of them have to be read
+        signature = tmp_path / "heavy.sig"
+        signature.write_bytes(works.approved_key(actor).sign(b"something else"))
+        submission_id = works.offer(actor, works.make.product(supplier).components[0], path, signature)
 
         # When three workers die with it in their hands
         for death in (1, 2, 3):

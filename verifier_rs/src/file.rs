@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub declared_sha256: Option<&'a str>,
     /// The time that counts (seconds since 1970): when the evidence was received.
     pub at: f64,
+    /// What was computed while the bytes arrived: a file whose inside is not read is not hashed once more.
+    pub received: Option<Digests>,
 }
 
 pub struct Check {
@@ -90,17 +92,35 @@ pub fn verify(request: &Request<'_>, progress: &mut Progress<'_>) -> Result<File
         _ => Vec::new(),
     };
     sinks.extend(pure.iter().map(|(_, pending)| Sink::Sha512(pending.hash.clone())));
+    if let Some(received) = &request.received
+        && received.size != source.size()
+    {
+        return Err(Error::Unreadable(format!(
+            "{}: received were {} bytes, the file has {}",
+            request.path.display(),
+            received.size,
+            source.size()
+        )));
+    }
+    // An image is always read: what it says of itself must come from the very bytes that are hashed.
+    let only_named = image.is_none() && sinks.len() == 2;
+    let received = request.received.as_ref().filter(|_| only_named);
+    let end = if received.is_some() { 0 } else { source.size() };
     source.feed(0, prefix, &mut sinks, progress)?;
     let over_prefix = sinks.get(..digests).unwrap_or_default().to_vec();
     let pure_hashes = sinks.split_off(whole);
-    source.feed(prefix, source.size(), &mut sinks, progress)?;
+    source.feed(prefix, end, &mut sinks, progress)?;
     source.ensure_unchanged()?;
 
     let over_all = sinks.get(..digests).unwrap_or_default();
-    let file = Digests {
+    let file = received.cloned().unwrap_or_else(|| Digests {
         size: source.size(),
         sha256: fixed(&digest(over_all, Hash::Sha256)),
         blake3: fixed(&sinks.get(1).map(Sink::digest).unwrap_or_default()),
+    });
+    let over_file = |hash| match hash {
+        Hash::Sha256 => file.sha256.to_vec(),
+        _ => digest(over_all, hash),
     };
     let mut verdicts = Vec::new();
     let mut intact = None;
@@ -121,7 +141,7 @@ pub fn verify(request: &Request<'_>, progress: &mut Progress<'_>) -> Result<File
     match &detached {
         Some(Ok(detached)) => {
             let states = sinks.get(digests..).unwrap_or_default();
-            verdicts.push(detached.judge(&|hash| digest(over_all, hash), states, request));
+            verdicts.push(detached.judge(&over_file, states, request));
         }
         Some(Err(why)) => verdicts.push(detached::unreadable(why)),
         None => {}

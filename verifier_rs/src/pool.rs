@@ -26,6 +26,7 @@ pub fn pool() -> Result<Arc<ThreadPool>> {
     }
     let pool = ThreadPoolBuilder::new()
         .thread_name(|i| format!("verifier-{i}"))
+        .panic_handler(|_| {}) // who waits for the work sees that it ended; the default ends the process
         .build()
         .map_err(|error| Error::Unreadable(format!("the verifier cannot start its threads: {error}")))?;
     let pool = Arc::new(pool);

@@ -1,11 +1,13 @@
 //! The only file that names PyO3: arguments in, frozen results out, errors into the classes of portal.errors.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::batch;
@@ -14,6 +16,7 @@ use crate::error::Error;
 use crate::file;
 use crate::hasher;
 use crate::key::{self, Strength};
+use crate::pool::pool;
 use crate::source::{self, Progress, hex};
 use crate::trust::{self, Purpose};
 
@@ -92,37 +95,81 @@ fn state_key(key: &[u8]) -> PyResult<&[u8; 32]> {
         .map_err(|_| PyValueError::new_err(format!("key: expected 32 bytes, found {}", key.len())))
 }
 
+/// Where the state of a hasher is.
+enum Place {
+    Here(Box<hasher::Hasher>),
+    /// On another thread, which sends it back when it is done.
+    Away(Receiver<Box<hasher::Hasher>>),
+    /// That thread failed.
+    Lost,
+}
+
 /// SHA-256 and BLAKE3 of what it is fed; `export_state` and `resume` carry it between processes.
 #[pyclass(frozen, module = "portal._verifier")]
 struct Hasher {
-    inner: Mutex<hasher::Hasher>,
+    place: Mutex<Place>,
 }
 
 impl Hasher {
-    /// A poisoned lock means that an update panicked half-way: such a state must not be used again.
-    fn lock(&self) -> PyResult<MutexGuard<'_, hasher::Hasher>> {
-        self.inner.lock().map_err(|_: PoisonError<_>| {
-            VerifierStateError::new_err("the hasher failed earlier; begin again")
-        })
+    fn of(hasher: hasher::Hasher) -> Self {
+        Hasher {
+            place: Mutex::new(Place::Here(Box::new(hasher))),
+        }
     }
+
+    /// Run `work` on the state, once it is here, without the GIL.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut hasher::Hasher) -> crate::error::Result<T> + Send,
+    ) -> PyResult<T> {
+        Ok(py.detach(|| match &mut *self.back()? {
+            Place::Here(hasher) => work(hasher),
+            _ => Err(lost()),
+        })?)
+    }
+
+    /// Wait for the state. A poisoned lock means that an update panicked half-way: such a state must not be used.
+    fn back(&self) -> crate::error::Result<MutexGuard<'_, Place>> {
+        let mut place = self.place.lock().map_err(|_: PoisonError<_>| lost())?;
+        if let Place::Away(sender) = &*place {
+            *place = sender.recv().map_or(Place::Lost, Place::Here);
+        }
+        Ok(place)
+    }
+}
+
+fn lost() -> Error {
+    Error::State("the hasher failed earlier; begin again".to_owned())
 }
 
 #[pymethods]
 impl Hasher {
     #[new]
     fn new() -> Self {
-        Hasher {
-            inner: Mutex::new(hasher::Hasher::new()),
-        }
+        Hasher::of(hasher::Hasher::new())
     }
 
     fn update(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        self.with(py, |hasher| hasher.update(data))
+    }
+
+    /// `update` on another thread; waits only for what was fed before.
+    fn update_later(&self, py: Python<'_>, data: PyBackedBytes) -> PyResult<()> {
         Ok(py.detach(|| {
-            let mut inner = self
-                .inner
-                .lock()
-                .map_err(|_| Error::State("the hasher failed earlier; begin again".to_owned()))?;
-            inner.update(data)
+            let (done, back) = channel();
+            let pool = pool()?;
+            let mut place = self.back()?;
+            let Place::Here(mut hasher) = std::mem::replace(&mut *place, Place::Lost) else {
+                return Err(lost());
+            };
+            *place = Place::Away(back);
+            pool.spawn(move || {
+                if hasher.update(&data).is_ok() {
+                    let _ = done.send(hasher); // nobody waits for a hasher that was dropped
+                }
+            });
+            Ok(())
         })?)
     }
 
@@ -136,33 +183,35 @@ impl Hasher {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         // Into a copy: a failure half-way leaves the hasher as it was.
-        let mut copy = self.lock()?.clone();
+        let mut copy = self.with(py, |hasher| Ok(hasher.clone()))?;
         let copy = detached(py, progress.as_ref(), |progress| {
             copy.update_from_file(&path, offset, length, progress)?;
             Ok(copy)
         })?;
-        *self.lock()? = copy;
-        Ok(())
+        self.with(py, |hasher| {
+            *hasher = copy;
+            Ok(())
+        })
     }
 
     #[getter]
-    fn size(&self) -> PyResult<u64> {
-        Ok(self.lock()?.size())
+    fn size(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |hasher| Ok(hasher.size()))
     }
 
-    fn digests(&self) -> PyResult<Digests> {
-        Ok(self.lock()?.digests().into())
+    fn digests(&self, py: Python<'_>) -> PyResult<Digests> {
+        Ok(self.with(py, |hasher| Ok(hasher.digests()))?.into())
     }
 
     fn export_state<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.lock()?.export_state(state_key(key)?)))
+        let key = state_key(key)?;
+        let state = self.with(py, |hasher| Ok(hasher.export_state(key)))?;
+        Ok(PyBytes::new(py, &state))
     }
 
     #[staticmethod]
     fn resume(state: &[u8], key: &[u8]) -> PyResult<Self> {
-        Ok(Hasher {
-            inner: Mutex::new(hasher::Hasher::resume(state, state_key(key)?)?),
-        })
+        Ok(Hasher::of(hasher::Hasher::resume(state, state_key(key)?)?))
     }
 }
 
@@ -297,7 +346,7 @@ fn moment(at: f64) -> PyResult<f64> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, trust, purpose, at, signature=None, declared_sha256=None, progress=None))]
+#[pyo3(signature = (path, trust, purpose, at, signature=None, declared_sha256=None, received=None, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "portal.verification names them")]
 fn verify_file(
     py: Python<'_>,
@@ -307,8 +356,18 @@ fn verify_file(
     at: f64,
     signature: Option<&[u8]>,
     declared_sha256: Option<&str>,
+    received: Option<(u64, &str, &str)>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<FileReport> {
+    let received = received
+        .map(|(size, sha256, blake3)| {
+            Ok::<_, Error>(hasher::Digests {
+                size,
+                sha256: source::unhex(sha256)?,
+                blake3: source::unhex(blake3)?,
+            })
+        })
+        .transpose()?;
     let request = file::Request {
         path: &path,
         trust: &trust.inner,
@@ -316,6 +375,7 @@ fn verify_file(
         signature,
         declared_sha256,
         at: moment(at)?,
+        received,
     };
     let report = detached(py, progress.as_ref(), |progress| file::verify(&request, progress))?;
     let signer = report.key.and_then(|place| trust.inner.keys.get(place));

@@ -251,3 +251,21 @@ pub fn hex(bytes: &[u8]) -> String {
     }
     out
 }
+
+/// A digest of 32 bytes from its 64 hexadecimal digits.
+pub fn unhex(text: &str) -> Result<[u8; 32]> {
+    let wrong = || Error::Argument(format!("digest: expected 64 hexadecimal digits, found {text:?}"));
+    let nibbles: Vec<u8> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
+        .collect::<Option<_>>()
+        .filter(|nibbles: &Vec<u8>| nibbles.len() == 64)
+        .ok_or_else(wrong)?;
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(nibbles.chunks_exact(2)) {
+        if let [high, low] = pair {
+            *byte = high << 4 | low;
+        }
+    }
+    Ok(digest)
+}

@@ -58,10 +58,11 @@ def test_registered_key_waits_and_is_not_trusted(session, register, admin):
     assert service.trust_for(session, admin.supplier_id).keys == ()
 
 
-def test_approved_key_is_trusted_under_its_row_id(session, register, reviewer, admin, clock):
+def test_approved_key_is_trusted_under_the_name_that_people_know(session, register, reviewer, admin, clock):
     key = approve(session, reviewer, clock, register())
     (trusted,) = service.trust_for(session, admin.supplier_id).keys
-    assert (trusted.id, trusted.fingerprint, trusted.purposes) == (key.id, key.fingerprint, ("firmware",))
+    name = f"{key.label} …{key.fingerprint[-8:]}"
+    assert (trusted.id, trusted.fingerprint, trusted.purposes) == (name, key.fingerprint, ("firmware",))
 
 
 def test_each_step_is_in_the_ledger(session, register, reviewer, clock):
@@ -172,7 +173,8 @@ def test_keys_of_two_suppliers_stay_apart(session, make, register, reviewer, adm
     ours = register(pem=pem)
     assert ours.id != theirs.id
     assert service.trust_for(session, admin.supplier_id).keys == ()
-    assert [key.id for key in service.trust_for(session, other.supplier_id).keys] == [theirs.id]
+    trusted = service.trust_for(session, other.supplier_id).keys
+    assert [key.fingerprint for key in trusted] == [theirs.fingerprint]
 
 
 def test_unknown_key_is_not_found(session, reviewer, clock):

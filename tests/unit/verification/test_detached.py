@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from portal.verification import KeyOptions, Outcome, Trust, TrustKey, verify_file
+from portal.errors import UnreadableFile
+from portal.verification import Digests, KeyOptions, Outcome, Trust, TrustKey, hash_file, verify_file
 from tests.unit.verification.conftest import AT, Keys, run
 from tests.unit.verification.test_firmware import outcomes, reason
 
@@ -192,3 +193,37 @@ def test_a_manifest_has_checks_of_its_own(tmp_path: Path, keys: Keys) -> None:
         f"manifest.{name}" for name in ("digest", "format", "signed", "signature", "key", "algorithm")
     ]
     assert verify_file(path, trust, at=AT, signature=signature).outcome is Outcome.FAIL
+
+
+def test_what_was_hashed_on_arrival_is_not_read_again(evidence: Path, keys: Keys, sign: Sign) -> None:
+    trust, signature, received = trusted(keys, "p256"), sign("p256"), hash_file(evidence)
+    with evidence.open("r+b") as file:
+        file.seek(2_000_000)
+        file.write(b"other bytes, same length")
+    assert outcomes(verify_file(evidence, trust, at=AT, signature=signature))["signature"] == "fail"
+    report = verify_file(evidence, trust, at=AT, signature=signature, received=received)
+    assert (report.size, report.sha256, report.blake3) == (received.size, received.sha256, received.blake3)
+    assert outcomes(report)["signature"] == "pass"  # it is by the digest that was received
+
+
+@pytest.mark.parametrize(("name", "digest"), [("ed25519", ""), ("p384", "sha384")])
+def test_a_signature_over_more_than_the_known_digest_reads_every_byte(
+    evidence: Path, keys: Keys, sign: Sign, name: str, digest: str
+) -> None:
+    trust, signature, received = trusted(keys, name), sign(name, digest=digest), hash_file(evidence)
+    report = verify_file(evidence, trust, at=AT, signature=signature, received=received)
+    assert outcomes(report)["signature"] == "pass"
+    evidence.write_bytes(evidence.read_bytes()[:-1] + b"x")
+    report = verify_file(evidence, trust, at=AT, signature=signature, received=received)
+    assert outcomes(report)["signature"] == "fail"
+    assert report.sha256 != received.sha256  # and says what it found
+
+
+def test_a_file_of_another_size_than_received_is_unreadable(evidence: Path, keys: Keys) -> None:
+    received = hash_file(evidence)
+    with evidence.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UnreadableFile, match=f"received were {received.size} bytes"):
+        verify_file(evidence, trusted(keys, "p256"), at=AT, received=received)
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        verify_file(evidence, trusted(keys, "p256"), at=AT, received=Digests(received.size, "ab", "cd"))

@@ -330,11 +330,14 @@ def test_t17_what_arrived_before_the_connection_was_cut_is_kept(tus: Tus) -> Non
     assert tus.offset(path) == 1234
 
 
-def test_t18_endless_empty_pieces_are_429(tus: Tus) -> None:
-    path = tus.opened()
-    statuses = {tus.patch(path, 0, b"").status_code for _ in range(70)}
-    assert statuses == {204, 429}
-    assert tus.patch(path, 0, DATA).status_code == 204
+def test_t18_small_pieces_count_as_requests_and_large_ones_do_not(tus: Tus, app: Flask) -> None:
+    object.__setattr__(app.extensions["lotgate"].settings, "api_rate", "5 per minute")
+    large = bytes(1 << 20)
+    path = tus.opened(8 * len(large))
+    assert {tus.patch(path, n * len(large), large).status_code for n in range(7)} == {204}
+    answers = [tus.patch(path, 7 * len(large), b"").status_code for _ in range(6)]
+    assert answers == [204, 204, 204, 204, 204, 429]
+    assert tus.patch(path, 7 * len(large), large).status_code == 204
 
 
 def test_t20_another_file_than_declared_is_422_and_gone(tus: Tus, store: LocalBlobStore) -> None:
