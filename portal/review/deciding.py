@@ -11,6 +11,7 @@ Asking for changes, rejecting and putting in quarantine take effect at once: the
 """
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -24,6 +25,8 @@ from portal.review.models import Assessment, Case, CaseState, Decision, Decision
 from portal.review.rules import APPROVALS, Condition, left_open, wording_problems
 from portal.submissions.models import Submission, SubmissionState
 
+ANSWER_DAYS = 14  # that a supplier gets to put things right, unless the reviewer names a day
+
 
 def decide(
     session: Session,
@@ -36,11 +39,13 @@ def decide(
     reason: str,
     conditions: Sequence[Condition] = (),
     items: Sequence[str] = (),
+    answer_by: date | None = None,
 ) -> Decision:
     """Decide the case that the actor holds. `assessment_id` is the assessment they looked at.
 
-    `conditions` go with approve_with_conditions, `items` (what the supplier must put right) with
-    request_changes. The second approver of a tier 1 case names neither: the first one's conditions stand.
+    `conditions` go with approve_with_conditions, `items` (what the supplier must put right) and `answer_by`
+    (else ANSWER_DAYS from today) with request_changes. The second approver of a tier 1 case names none of
+    them: the first one's conditions stand.
     Ledger: `decision.made`. Raises NotFound, NotAllowed, Conflict, and InvalidInput with every problem.
     """
     actor.must(Permission.REVIEW_CASE_DECIDE)
@@ -54,7 +59,10 @@ def decide(
         if first is not None and first.decided_by == actor.user_id:  # 3
             raise NotAllowed("tier 1 needs a second approver: you gave the first approval yourself")
     granted = conditions_of(session, first) if first else tuple(conditions)
-    problems = wording_problems(today(clock), kind, reason, conditions, items, first.kind if first else None)
+    answer_by = answer_by or today(clock) + timedelta(days=ANSWER_DAYS)
+    problems = wording_problems(
+        today(clock), kind, reason, conditions, items, answer_by, first.kind if first else None
+    )
     if approves:
         problems += left_open(assessment, kind, granted, today(clock))  # 4
     if problems:
@@ -81,7 +89,7 @@ def decide(
     if not effective:
         case.state, case.claimed_by, case.claimed_at = CaseState.SECOND, None, None
     elif kind is DecisionKind.REQUEST_CHANGES:
-        effects.ask(session, clock, case, decision, items)
+        effects.ask(session, clock, case, decision, items, answer_by)
     else:
         effects.close(session, clock, case, decision, assessment)
     session.flush()

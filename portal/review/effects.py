@@ -1,6 +1,7 @@
 """What a decision does, in the transaction in which it is made."""
 
 from collections.abc import Sequence
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -99,8 +100,10 @@ def _chunks(ids: Sequence[str], size: int = 500) -> list[Sequence[str]]:
     return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
-def ask(session: Session, clock: Clock, case: Case, decision: Decision, items: Sequence[str]) -> None:
-    """Write down what the supplier must put right, tell them, and let the case wait."""
+def ask(
+    session: Session, clock: Clock, case: Case, decision: Decision, items: Sequence[str], answer_by: date
+) -> None:
+    """Write down what the supplier must put right by when, tell them, and let the case wait until then."""
     for position, item in enumerate(items):
         session.add(
             ChangeRequest(
@@ -109,9 +112,10 @@ def ask(session: Session, clock: Clock, case: Case, decision: Decision, items: S
                 decision_id=decision.id,
                 position=position,
                 text=item.strip(),
+                due_on=answer_by,
             )
         )
-    case.state = CaseState.WAITING
+    case.state, case.due_on = CaseState.WAITING, answer_by
     listed = "\n".join(f"{number}. {item.strip()}" for number, item in enumerate(items, 1))
     _tell_supplier(
         session,
@@ -119,7 +123,8 @@ def ask(session: Session, clock: Clock, case: Case, decision: Decision, items: S
         case,
         "changes_requested",
         f"Changes requested: {case.product.name}",
-        f"Before we can decide on {case.product.name} ({case.product.model}), please put right:\n\n"
+        f"Before we can decide on {case.product.name} ({case.product.model}), please put right by "
+        f"{answer_by.day} {answer_by:%B %Y}:\n\n"
         f"{listed}\n\n"
         "Sign in to Lotgate to answer each point or to submit new evidence.\n",
     )

@@ -155,6 +155,7 @@ class ChangeRequest(SupplierOwned, Base):
     decision_id: Mapped[str] = mapped_column(ForeignKey("decisions.id"), index=True)
     position: Mapped[int]
     text: Mapped[str] = mapped_column(String(1000))
+    due_on: Mapped[date | None]  # by when the supplier is asked to answer
     answered_at: Mapped[datetime | None]
     answer: Mapped[str] = mapped_column(String(1000), default="")
 

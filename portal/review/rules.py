@@ -34,6 +34,7 @@ def wording_problems(
     reason: str,
     conditions: Sequence[Condition],
     items: Sequence[str],
+    answer_by: date,
     first: DecisionKind | None,
 ) -> list[Problem]:
     """What is wrong with the form of a decision. `first`: what the first approver decided, if there is
@@ -70,6 +71,8 @@ def wording_problems(
             )
         for index, item in enumerate(items):
             found += text_problems(f"items[{index}]", item, TEXT_MAX)
+        if not day <= answer_by <= day + timedelta(days=365):
+            found.append(Problem("answer_by", "a day within a year from today", answer_by.isoformat()))
     elif items:
         found.append(Problem("items", f"none with {kind.value}", str(len(items))))
     return found

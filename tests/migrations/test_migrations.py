@@ -81,6 +81,19 @@ def test_a_second_upgrade_changes_nothing_and_keeps_rows(engine: Engine) -> None
         assert list(verify_chain(session)) == []
 
 
+def test_rows_of_the_first_schema_come_along(engine: Engine) -> None:
+    config: Config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with_rows(engine)
+    migrate(engine)
+    with open_session(engine) as session:
+        assert session.scalars(select(Product.model)).all() == ["M"]
+        assert list(verify_chain(session)) == []
+    assert "due_on" in {column["name"] for column in inspect(engine).get_columns("change_requests")}
+
+
 @pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET kind = 'x'", "DELETE FROM ledger_entries"])
 def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: str) -> None:
     with_rows(engine)

@@ -144,6 +144,7 @@ def decide(number: int) -> str | Response | tuple[str, int]:
             reason=form.reason.data,
             conditions=[condition for _, condition in form.accepted()],
             items=form.listed_items(),
+            answer_by=form.answer_by.data,
         )
     except InvalidInput as error:
         return show(found, form=form, problems=form.show(error.problems)), 422

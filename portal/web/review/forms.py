@@ -27,6 +27,7 @@ from portal.clock import Clock, today
 from portal.errors import Problem
 from portal.policy.result import Gap
 from portal.reassessment.service import TOLD_KINDS
+from portal.review.deciding import ANSWER_DAYS
 from portal.review.models import DecisionKind
 from portal.review.rules import Condition
 from portal.suppliers.models import Product
@@ -70,6 +71,7 @@ class DecisionForm(FlaskForm):
     items = TextAreaField(
         "What the supplier must put right", description="One point a line. The supplier answers each."
     )
+    answer_by = DateField("By when", validators=[Optional()])
 
     def listed_items(self) -> list[str]:
         return [line.strip() for line in (self.items.data or "").splitlines() if line.strip()]
@@ -105,7 +107,7 @@ class DecisionForm(FlaskForm):
 
     def _field(self, where: str, rows: list[int]) -> Any:
         name, _, rest = where.partition("[")
-        if name in ("reason", "kind", "items"):
+        if name in ("reason", "kind", "items", "answer_by"):
             return self[name]
         number, _, part = rest.partition("].")
         if name == "conditions" and number.isdigit() and part:
@@ -118,6 +120,7 @@ def decision_form(clock: Clock, gaps: Sequence[Gap], assessment_id: str) -> Deci
     day = today(clock) + timedelta(days=PROPOSED_DAYS)
     return DecisionForm(
         assessment_id=assessment_id,
+        answer_by=today(clock) + timedelta(days=ANSWER_DAYS),
         conditions=[{"control_id": gap.control_id, "accept": False, "expires_on": day} for gap in gaps],
     )
 

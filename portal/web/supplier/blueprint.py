@@ -9,7 +9,7 @@ from portal.errors import NotFound
 from portal.http.context import actor, parts, session
 from portal.suppliers.models import Product
 from portal.suppliers.rules import own_supplier
-from portal.web.supplier.words import CHANGES, KINDS, PURPOSES, ROLES, STATES
+from portal.web.supplier.words import CHANGES, DECISIONS, KINDS, PURPOSES, ROLES, STATES
 
 FORM_MAX_BYTES: Final = 1 << 20
 FILE_FORM_MAX_BYTES: Final = 65 << 20  # a form with files in it, for those without JavaScript
@@ -33,7 +33,14 @@ def _limit_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
 
 @blueprint.context_processor
 def words() -> dict[str, Any]:
-    return {"CHANGES": CHANGES, "KINDS": KINDS, "PURPOSES": PURPOSES, "ROLES": ROLES, "STATES": STATES}
+    return {
+        "CHANGES": CHANGES,
+        "DECISIONS": DECISIONS,
+        "KINDS": KINDS,
+        "PURPOSES": PURPOSES,
+        "ROLES": ROLES,
+        "STATES": STATES,
+    }
 
 
 @blueprint.app_template_global()

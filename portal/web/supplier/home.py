@@ -4,6 +4,7 @@ from flask import flash, redirect, render_template, url_for
 from sqlalchemy import exists, select
 from werkzeug.wrappers import Response
 
+from portal.clock import today
 from portal.errors import InvalidInput, NotFound
 from portal.http.context import actor, clock, session
 from portal.review import service as review
@@ -49,6 +50,7 @@ def page_of(answering: str = "", form: AnswerForm | None = None) -> str:
             "submissions": bool(current),
         },
         answering=answering,
+        today=today(clock()),
         form=form or AnswerForm(formdata=None),
     )
 

@@ -1,11 +1,15 @@
 """Products and their components."""
 
+from datetime import date, timedelta
+
 from flask import flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from portal.errors import Conflict, InvalidInput
-from portal.http.context import actor, clock, session
-from portal.review.vendors import product_rows
+from portal.http.context import actor, clock, parts, session
+from portal.review.rules import APPROVALS
+from portal.review.told import told
+from portal.review.vendors import ProductRow, product_rows
 from portal.submissions.asked import asked
 from portal.submissions.read import current_submissions, submission_page
 from portal.suppliers import service
@@ -64,17 +68,27 @@ def page_of(
     current = [
         row for row in current_submissions(session(), own_id()) if row.submission.product_id == found.id
     ]
+    row = product_rows(session(), [found])[0]
     return render_template(
         "supplier/product.html",
         product=found,
-        row=product_rows(session(), [found])[0],
+        row=row,
         ask=asked(session(), own_id(), [found])[0],
         newest={row.subject_id: row.submission for row in current},
         submissions=submission_page(session(), own_id(), product_id=found.id, size=10),
         units=service.LIMITS,
+        told=told(session(), found.id),
+        again_on=_again_on(row),
         form=form or EditProductForm(formdata=None, obj=found),
         component_form=component_form or ComponentForm(formdata=None),
     )
+
+
+def _again_on(row: ProductRow) -> date | None:
+    """By when an approved product is assessed again, if nothing changes before."""
+    if row.decision is None or row.decision.kind not in APPROVALS:
+        return None
+    return row.decision.decided_at.date() + timedelta(days=parts().settings.reassess_days)
 
 
 @blueprint.post("/products/<product_id>")

@@ -1,6 +1,7 @@
 """What stable names are called on supplier pages."""
 
 from portal.reassessment.models import ChangeKind
+from portal.review.models import DecisionKind
 from portal.submissions.models import SubmissionKind, SubmissionState
 from portal.suppliers.models import EntityRole, KeyPurpose
 
@@ -13,6 +14,12 @@ CHANGES = {
     ChangeKind.DATE: "A date passed",
     ChangeKind.DUE: "Re-assessment is due",
     ChangeKind.OTHER: "Other",
+}
+DECISIONS = {
+    DecisionKind.APPROVE: "Approved",
+    DecisionKind.APPROVE_WITH_CONDITIONS: "Approved with conditions",
+    DecisionKind.REJECT: "Rejected",
+    DecisionKind.QUARANTINE: "Put in quarantine",
 }
 KINDS = {
     SubmissionKind.QUESTIONNAIRE: "Questionnaire",

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from portal.accounts.models import RoleName
+from portal.clock import today
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.ledger.models import Entry
 from portal.notices.models import Message
@@ -547,6 +548,26 @@ def test_a_request_for_changes_waits_for_the_supplier_and_tells_them(desk: Desk)
     mails = desk.session.scalars(select(Message)).all()
     assert [(mail.kind, mail.recipient) for mail in mails] == [("changes_requested", user.email)]
     assert "1. Send the test report\n2. Name the site" in mails[0].body
+
+
+def test_a_request_for_changes_names_the_day_by_which_it_is_to_be_answered(desk: Desk) -> None:
+    day = today(desk.clock)
+    usual = desk.case()
+    desk.decide(usual, K.REQUEST_CHANGES, items=["One", "Two"])
+    given = desk.case()
+    desk.decide(given, K.REQUEST_CHANGES, items=["Three"], answer_by=day + timedelta(days=3))
+    asked = {row.text: row.due_on for row in desk.session.scalars(select(ChangeRequest))}
+    fortnight = day + timedelta(days=14)
+    assert asked == {"One": fortnight, "Two": fortnight, "Three": day + timedelta(days=3)}
+    assert (usual.due_on, given.due_on) == (fortnight, day + timedelta(days=3))
+
+
+@pytest.mark.parametrize("days", [-1, 366])
+def test_a_day_that_is_past_or_too_far_is_refused(desk: Desk, days: int) -> None:
+    answer_by = today(desk.clock) + timedelta(days=days)
+    with pytest.raises(InvalidInput) as error:
+        desk.decide(desk.case(), K.REQUEST_CHANGES, items=["One"], answer_by=answer_by)
+    assert "answer_by" in refused(error)
 
 
 def test_the_supplier_answers_each_item_and_the_case_goes_back(desk: Desk) -> None:

@@ -19,7 +19,7 @@ from portal.evidence.models import Evidence
 from portal.reassessment.models import ChangeNotice
 from portal.review.assessing import open_case
 from portal.review.models import CaseCause, ChangeRequest, DecisionKind
-from portal.review.service import assess, claim, decide
+from portal.review.service import assess, claim, comment, decide
 from portal.submissions.models import Submission, SubmissionState
 from portal.submissions.questionnaires.service import current_answers, current_evidence
 from portal.suppliers.models import Entity, KeyState, Product, SigningKey, Supplier
@@ -385,6 +385,15 @@ def test_what_a_reviewer_asks_is_answered_on_the_home_page(
     home = client.get("/s/")
     assert "Sign the image" in home.text
     assert "Not for the supplier" not in home.text
+    assert "by <time" in home.text
+    comment(session, reviewer, make.clock, case.id, text="Which site is it?", internal=False)
+    comment(session, reviewer, make.clock, case.id, text="I doubt it.", internal=True)
+    session.commit()
+    page = client.get(f"/s/products/{product.id}").text
+    assert "Sign the image" in page
+    assert "Which site is it?" in page
+    assert "Not for the supplier" not in page
+    assert "I doubt it." not in page
     assert client.post(f"/s/requests/{asked}", data={"answer": " "}).status_code == 422
     blank = client.post(f"/s/requests/{asked}", data={"answer": ""})
     assert blank.status_code == 422
