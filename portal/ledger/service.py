@@ -1,6 +1,7 @@
 """Verbs of the ledger: append an entry, walk the chain."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,31 @@ class Fault:
     text: str
 
 
+def altered(entry: Entry) -> str:
+    """What is wrong with an entry by itself; empty when nothing is. The columns beside the text are copies of
+    what the text says, for queries: they must say the same.
+    """
+    try:
+        intact = link(entry.previous, entry.body.encode()) == entry.hash
+    except ValueError:  # the previous hash is no hash
+        intact = False
+    if not intact:
+        return "its text does not have its hash: it was altered"
+    columns = {
+        "seq": entry.seq,
+        "at": rfc3339(entry.at),
+        "kind": entry.kind,
+        "subject": entry.subject_id,
+        "supplier": entry.supplier_id,
+    }
+    try:
+        body: Any = json.loads(entry.body)
+        wrong = [name for name, value in columns.items() if body[name] != value]
+    except (ValueError, LookupError, TypeError):
+        return "its text is not that of an entry: it was altered"
+    return f"{', '.join(wrong)}: beside its text stands something else: it was altered" if wrong else ""
+
+
 def verify_chain(session: Session) -> Iterator[Fault]:
     """Recompute every link from the first entry on; yields what does not hold, nothing if all does."""
     previous, expected = GENESIS, 0
@@ -85,7 +111,7 @@ def verify_chain(session: Session) -> Iterator[Fault]:
             yield Fault(where, f"expected sequence number {expected}: entries are missing or were inserted")
         if entry.previous != previous:
             yield Fault(where, "does not follow from the entry before it")
-        if link(entry.previous, entry.body.encode()) != entry.hash:
-            yield Fault(where, "its text does not have its hash: it was altered")
+        if wrong := altered(entry):
+            yield Fault(where, wrong)
         previous, expected = entry.hash, entry.seq + 1
         session.expunge(entry)
