@@ -1,26 +1,22 @@
-"""The state machine, whose rows are whose, and two workers at the same moment."""
+"""The state machine, and whose rows are whose. Two workers at the same moment: test_races.py."""
 
 import json
-import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from portal.accounts.models import RoleName
-from portal.db import begin_reading, end_reading, open_session
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.ledger.models import Entry
 from portal.submissions import service as submissions
 from portal.submissions.attestations.service import start_attestations
-from portal.submissions.firmware.service import release_of, start_firmware
+from portal.submissions.firmware.service import start_firmware
 from portal.submissions.lots.service import lot_of, start_lot
-from portal.submissions.models import AttachmentRole, CheckRecord, Submission, SubmissionState
+from portal.submissions.models import AttachmentRole, CheckRecord, SubmissionState
 from portal.submissions.questionnaires.service import start_questionnaire
 from portal.verification import Outcome
 from tests.unit.submissions.conftest import Desk, NewDesk
-
-P, F = Outcome.PASS, Outcome.FAIL
 
 
 def quiet(_done: int, _total: int, _note: str) -> None:
@@ -178,73 +174,3 @@ def test_only_what_was_submitted_about_the_same_product_is_replaced(desk: Desk) 
             lot_number="L-1",
             supersedes_id=draft.id,
         )
-
-
-# --- two workers at the same moment ---------------------------------------------------------------
-
-
-def at_the_same_moment(engine: Engine, *drafts: tuple[Desk, Submission]) -> None:
-    """Each draft verified by its own thread; none records before all have examined."""
-    session, clock, store = drafts[0][0].session, drafts[0][0].clock, drafts[0][0].store
-    for desk, draft in drafts:
-        desk.submit(draft)
-        submissions.begin_verification(session, clock, draft.id)
-    session.commit()
-    ids = [draft.id for _, draft in drafts]
-    all_examined = threading.Barrier(len(ids), timeout=60)
-    problems: list[BaseException] = []
-
-    def work(submission_id: str) -> None:
-        try:
-            token = begin_reading()
-            try:
-                with open_session(engine) as session:
-                    findings = submissions.examine(session, store, submission_id, quiet)
-            finally:
-                end_reading(token)
-            all_examined.wait()
-            with open_session(engine) as session:
-                submissions.record(session, clock, findings)
-                session.commit()
-        except BaseException as error:  # noqa: BLE001  # shown by the test itself
-            problems.append(error)
-
-    threads = [threading.Thread(target=work, args=(submission_id,)) for submission_id in ids]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    session.expire_all()
-
-
-def test_of_two_lots_with_the_same_serial_one_is_the_first(new_desk: NewDesk, engine: Engine) -> None:
-    both = [new_desk(components=()), new_desk(components=())]
-    drafts = [(desk, desk.draft_lot(desk.manifest("SN-1", f"SN-{n}"))) for n, desk in enumerate(both, 2)]
-    at_the_same_moment(engine, *drafts)
-    found = [desk.checks(draft.id)["serials_new"].outcome for desk, draft in drafts]
-    assert sorted(found) == [F, P]
-
-
-def test_of_two_images_of_one_version_one_is_the_first(desk: Desk, engine: Engine) -> None:
-    desk.key("firmware")
-    drafts = [
-        (desk, desk.draft_firmware(desk.keys.image("firmware", "1.0.0", fill=fill), "1.0.0"))
-        for fill in (3, 5)
-    ]
-    at_the_same_moment(engine, *drafts)
-    assert sorted(desk.checks(draft.id)["lineage"].outcome for _, draft in drafts) == [F, P]
-    accepted = [release_of(desk.session, draft.id).accepted_at for _, draft in drafts]
-    assert accepted.count(None) == 1
-
-
-def test_a_downgrade_is_seen_beside_its_newer_one(desk: Desk, engine: Engine) -> None:
-    desk.key("firmware")
-    drafts = {
-        version: desk.draft_firmware(desk.keys.image("firmware", version), version)
-        for version in ("1.0.0", "2.0.0")
-    }
-    at_the_same_moment(engine, *((desk, draft) for draft in drafts.values()))
-    old, new = (desk.checks(drafts[version].id)["rollback"] for version in ("1.0.0", "2.0.0"))
-    assert new.outcome is P
-    assert (old.outcome is F) == (new.reason.startswith("No release"))  # whichever was recorded first
