@@ -13,6 +13,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from pydyf import PDF, Stream
 from weasyprint import HTML
 from weasyprint.css import ColorProfile
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
@@ -30,6 +31,7 @@ CLIP_CHARS: Final = 1500
 
 WAIT_SECONDS: Final = 60.0
 PDF_VARIANT: Final = "pdf/a-3a"  # tagged, with all fonts inside: still readable when the portal is long gone
+"""ISO 19005-3. That the document is PDF/UA-1 as well is added by `_accessible`."""
 
 COLOURS: Final = "--srgb"
 _ONE_AT_A_TIME = Lock()  # layout takes seconds of one core and up to some 200 MB: never two of them together
@@ -56,7 +58,11 @@ class Bundled(URLFetcher):  # type: ignore[misc]  # weasyprint is untyped
         return URLFetcherResponse(url, path.read_bytes(), {"Content-Type": kind})
 
 
-_KINDS: Final = {".css": ("text/css", FOLDER), ".woff2": ("font/woff2", FONTS)}
+_KINDS: Final = {
+    ".css": ("text/css", FOLDER),
+    ".svg": ("image/svg+xml", PACKAGE / "static"),
+    ".woff2": ("font/woff2", FONTS),
+}
 
 
 def shown(value: object) -> object:
@@ -140,10 +146,41 @@ def render(view: ReportView) -> bytes:
                 pdf_variant=PDF_VARIANT,
                 pdf_identifier=identifier(view),
                 pdf_tags=True,
+                finisher=_accessible,
             )
         return file.getvalue()
     finally:
         _ONE_AT_A_TIME.release()
+
+
+def _accessible(_document: object, pdf: PDF) -> None:
+    """State in the document's XMP that it is PDF/UA-1 too (ISO 14289-1, clause 5), and describe that schema, as
+    PDF/A wants of every one that it does not know (ISO 19005-3, 6.6.2.3). WeasyPrint states one standard only."""
+    (metadata,) = (
+        part for part in pdf.objects if isinstance(part, Stream) and part.extra.get("Type") == "/Metadata"
+    )
+    (text,) = metadata.stream
+    before, end, after = text.rpartition(b"</rdf:RDF>")
+    metadata.stream = [before + _UA + end + after]
+
+
+_UA: Final = b"""
+<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1"/>
+<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
+ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">
+<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource">
+<pdfaSchema:schema>PDF/UA identification schema</pdfaSchema:schema>
+<pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>
+<pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix>
+<pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource">
+<pdfaProperty:name>part</pdfaProperty:name>
+<pdfaProperty:valueType>Integer</pdfaProperty:valueType>
+<pdfaProperty:category>internal</pdfaProperty:category>
+<pdfaProperty:description>Part of ISO 14289 that the document conforms to</pdfaProperty:description>
+</rdf:li></rdf:Seq></pdfaSchema:property>
+</rdf:li></rdf:Bag></pdfaExtension:schemas>
+</rdf:Description>
+"""
 
 
 def _colours() -> ColorProfile:
