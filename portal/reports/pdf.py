@@ -154,8 +154,9 @@ def render(view: ReportView) -> bytes:
 
 
 def _accessible(_document: object, pdf: PDF) -> None:
-    """State in the document's XMP that it is PDF/UA-1 too (ISO 14289-1, clause 5), and describe that schema, as
-    PDF/A wants of every one that it does not know (ISO 19005-3, 6.6.2.3). WeasyPrint states one standard only."""
+    """State in the document's XMP that it is PDF/UA-1 too (ISO 14289-1, clause 5), and describe that schema,
+    as PDF/A wants of each one that it does not know (ISO 19005-3, 6.6.2.3). WeasyPrint states one standard.
+    """
     (metadata,) = (
         part for part in pdf.objects if isinstance(part, Stream) and part.extra.get("Type") == "/Metadata"
     )
