@@ -62,6 +62,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "supplier.home": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "supplier.key": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "supplier.keys": {"GET": P.SUPPLIER_SUBMISSION_READ},
+    "supplier.manifest_schema": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "supplier.new_attestations": {"GET": P.SUPPLIER_SUBMISSION_WRITE, "POST": P.SUPPLIER_SUBMISSION_WRITE},
     "supplier.new_change": {"GET": P.SUPPLIER_CHANGE_FILE, "POST": P.SUPPLIER_CHANGE_FILE},
     "supplier.new_firmware": {"GET": P.SUPPLIER_SUBMISSION_WRITE, "POST": P.SUPPLIER_SUBMISSION_WRITE},

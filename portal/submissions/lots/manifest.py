@@ -1,12 +1,18 @@
-"""Reading lot manifests (docs/manifest.md): strict JSON, and CSV for the units. Bytes in, a Manifest out."""
+"""Reading lot manifests (docs/manifest.md): strict JSON, and CSV for the units. Bytes in, a Manifest out.
+
+What can be said as JSON Schema stands in manifest.schema.json too, for suppliers; both change together.
+"""
 
 import csv
 import hashlib
 import io
 import math
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import rfc8785
@@ -16,6 +22,10 @@ from portal.submissions import strictjson
 
 SCHEMA = "https://lotgate.dev/schema/lot-manifest/v1"
 PROBLEMS_MAX = 100
+NUMBER_MAX = 1_000_000_000
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(_DAY.pattern + "T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+_SERIAL_MAX = 100
 _TOP = {
     "schema", "lot", "product", "maker", "site", "manufactured_on", "unit_count", "units", "custody",
 }  # fmt: skip
@@ -59,6 +69,13 @@ class Manifest:
     unit_count: int
     units: tuple[UnitRecord, ...]
     custody: tuple[CustodyRecord, ...]
+
+
+@cache
+def schema_text() -> str:
+    """The JSON Schema (draft 2020-12) of a manifest."""
+    text = files("portal.submissions.lots") / "manifest.schema.json"
+    return text.read_text(encoding="utf-8")
 
 
 def serial_key(serial: str) -> str:
@@ -113,14 +130,14 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             self.wrong(where, "a number", value)
             return math.nan
-        if not 0 <= value <= 1e9:
-            self.wrong(where, "a number from 0 to 1,000,000,000", value)
+        if not 0 <= value <= NUMBER_MAX:
+            self.wrong(where, f"a number from 0 to {NUMBER_MAX:,}", value)
             return math.nan
         return float(value)
 
     def day(self, where: str, value: Any) -> date:
         try:
-            if not isinstance(value, str) or len(value) != 10:
+            if not isinstance(value, str) or not _DAY.fullmatch(value):
                 raise ValueError
             return date.fromisoformat(value)
         except ValueError:
@@ -129,12 +146,9 @@ class _Reader:
 
     def moment(self, where: str, value: Any) -> datetime:
         try:
-            if not isinstance(value, str) or "T" not in value:
+            if not isinstance(value, str) or not _MOMENT.fullmatch(value):
                 raise ValueError
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is None:
-                raise ValueError
-            return at.astimezone(UTC)
+            return datetime.fromisoformat(value).astimezone(UTC)
         except (ValueError, OverflowError):
             self.wrong(where, "a time with zone (RFC 3339), like 2026-11-21T12:00:00Z", value)
             return datetime.min.replace(tzinfo=UTC)
@@ -179,17 +193,16 @@ def read_manifest(data: bytes, units_csv: bytes | None, *, max_units: int) -> Ma
     if not isinstance(custody_raw, list) or len(custody_raw) > 1000:
         reader.wrong("custody", "a list of at most 1,000 hand-offs", custody_raw)
         custody_raw = []
-    count = top.get("unit_count")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+    count = reader.number("unit_count", top.get("unit_count"))
+    if not math.isnan(count) and not count.is_integer():
         reader.wrong("unit_count", "a whole number", count)
-        count = 0
     manifest = Manifest(
         lot=reader.text("lot", top.get("lot"), 100),
         product=reader.text("product", top.get("product"), 100),
         maker=reader.text("maker", top.get("maker"), 200),
         site=reader.text("site", top.get("site"), 200),
         manufactured_on=reader.day("manufactured_on", top.get("manufactured_on")),
-        unit_count=count,
+        unit_count=0 if math.isnan(count) else int(count),
         units=units,
         custody=tuple(_custody(reader, f"custody[{n}]", item) for n, item in enumerate(custody_raw)),
     )
@@ -210,7 +223,13 @@ def _unit(reader: _Reader, where: str, value: Any) -> UnitRecord:
         reader.text(f"{where}.firmware", name, 100): reader.text(f"{where}.firmware.{name[:40]}", version, 64)
         for name, version in firmware.items()
     }
-    serial = reader.text(f"{where}.serial", item.get("serial", ""), 100)
+    if len(versions) != len(firmware):
+        reader.wrong(f"{where}.firmware", "every component once", "names that differ in nothing but blanks")
+    serial = reader.text(f"{where}.serial", item.get("serial", ""), _SERIAL_MAX)
+    key = serial_key(serial)
+    if len(key) > _SERIAL_MAX:
+        expected = f"at most {_SERIAL_MAX} characters with ligatures written out"
+        reader.wrong(f"{where}.serial", expected, f"{len(key)}")
     measured = {name: reader.number(f"{where}.{name}", item.get(name)) for name in MEASURED}
     clean = not any(math.isnan(value) for value in measured.values())
     try:
@@ -218,7 +237,7 @@ def _unit(reader: _Reader, where: str, value: Any) -> UnitRecord:
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         reader.wrong(where, "values that canonical JSON can hold (RFC 8785)", "others")
         digest = ""
-    return UnitRecord(serial, serial_key(serial), versions, digest=digest, **measured)
+    return UnitRecord(serial, key, versions, digest=digest, **measured)
 
 
 def _custody(reader: _Reader, where: str, value: Any) -> CustodyRecord:

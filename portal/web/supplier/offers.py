@@ -12,6 +12,7 @@ from portal.http.context import actor, clock, parts, session
 from portal.submissions import service
 from portal.submissions.attestations.service import start_attestations
 from portal.submissions.firmware.service import start_firmware
+from portal.submissions.lots.manifest import schema_text
 from portal.submissions.lots.models import Lot
 from portal.submissions.lots.service import start_lot
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
@@ -85,6 +86,11 @@ def new_lot() -> str | Response | tuple[str, int]:
         return sent
     page = render_template("supplier/new_lot.html", form=form, possible=bool(products))
     return (page, 422) if form.is_submitted() else page
+
+
+@blueprint.get("/lot-manifest.schema.json")
+def manifest_schema() -> Response:
+    return Response(schema_text(), mimetype="application/schema+json")
 
 
 @blueprint.route("/submissions/new/attestations", methods=["GET", "POST"])

@@ -1,4 +1,4 @@
-"""Reading manifests: every bad input is a problem that says where; JSON Schema and reader agree."""
+"""Reading manifests: every bad input is a problem that says where. The schema: test_manifest_schema.py."""
 
 import json
 from collections.abc import Callable
@@ -93,10 +93,12 @@ BAD = [
     ("extra", 1, "manifest.extra"),
     ("manufactured_on", "2026-02-30", "manufactured_on"),
     ("manufactured_on", "20261001", "manufactured_on"),
+    ("manufactured_on", "2026-W40-4", "manufactured_on"),
     ("unit_count", "2", "unit_count"),
     ("unit_count", True, "unit_count"),
     ("unit_count", -1, "unit_count"),
     ("unit_count", 2.5, "unit_count"),
+    ("unit_count", 10**10, "unit_count"),
     ("units", {}, "units"),
     ("units", [], "units"),
     ("units.1", "SN-2", "units[1]"),
@@ -126,6 +128,22 @@ BAD = [
 )
 def test_a_wrong_value_is_named_by_its_place(path: str, value: Any, where: str) -> None:
     assert wrong(change(path, value)).startswith(f"{where}: expected")
+
+
+def test_a_moment_before_all_time() -> None:
+    told = wrong(change("custody.0.at", "0001-01-01T00:00:00+14:00"))
+    assert told.startswith("custody[0].at: expected a time with zone")
+
+
+def test_one_component_under_two_names_that_look_alike() -> None:
+    told = wrong(change("units.0.firmware", {"BMS": "1.0.0", " BMS": "2.0.0"}))
+    assert told.startswith("units[0].firmware: expected every component once")
+
+
+def test_a_serial_that_grows_when_it_is_compared() -> None:
+    """One ligature can stand for 18 letters: what is kept must fit its column in every database."""
+    told = wrong(change("units.0.serial", "\ufdfa" * 100))
+    assert told.startswith("units[0].serial: expected at most 100 characters with ligatures written out")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '"text"', "null", "17"])

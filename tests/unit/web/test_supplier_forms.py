@@ -20,6 +20,7 @@ from portal.reassessment.models import ChangeNotice
 from portal.review.assessing import open_case
 from portal.review.models import CaseCause, ChangeRequest, DecisionKind
 from portal.review.service import assess, claim, comment, decide
+from portal.submissions.lots.manifest import schema_text
 from portal.submissions.models import Submission, SubmissionState
 from portal.submissions.questionnaires.service import current_answers, current_evidence
 from portal.suppliers.models import Entity, KeyState, Product, SigningKey, Supplier
@@ -233,6 +234,16 @@ def test_a_declared_digest_that_is_none_is_refused(
     assert answer.status_code == 422
     assert "64 hexadecimal digits" in errors(answer.text)
     assert "Choose the image." in errors(answer.text)
+
+
+def test_the_schema_of_the_manifest_is_on_the_page_that_takes_it(
+    client: FlaskClient, product: Product
+) -> None:
+    link = re.search('href="([^"]+)" download>JSON Schema', client.get("/s/submissions/new/lot").text)
+    assert link is not None
+    answer = client.get(link[1])
+    assert answer.mimetype == "application/schema+json"
+    assert answer.text == schema_text()
 
 
 def test_an_unreadable_manifest_is_shown_with_its_reasons(
