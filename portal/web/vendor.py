@@ -71,7 +71,7 @@ def main() -> int:
     except FileNotFoundError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{len(FILES)} files of browser code, {len(written)} of them written anew\n")
+    sys.stdout.write(f"Browser code: {len(written)} files written, the others were there.\n")
     return 0
 
 

@@ -49,10 +49,11 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
                 stage.new_secrets()
         else:
             _play(stage)
-        with stage.step("reports"), stage.looking() as session:
-            reports = write_reports(session, settings.database, settings.var_dir / "reports")
-        with stage.looking() as session:
-            found, rows = summary(session), outcomes(session)
+    # The worker has stopped: every core lays out pages.
+    with stage.step("reports"), stage.looking() as session:
+        reports = write_reports(session, settings.database, settings.var_dir / "reports")
+    with stage.looking() as session:
+        found, rows = summary(session), outcomes(session)
     found["reports"] = [{"path": row["path"], "pages": row["pages"]} for row in reports]
     found["steps"] = [{"name": name, "seconds": seconds} for name, seconds in stage.steps]
     found["seconds"] = round(time.monotonic() - began, 2)
