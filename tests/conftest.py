@@ -18,7 +18,7 @@ from portal.db import TenantSession, open_engine, open_session
 from portal.models import metadata
 from portal.settings import Settings
 from tests.factories import Make, RecordingQueue
-from tests.factories.signing_in import signed_in_client
+from tests.factories.signing_in import Browser, signed_in_client
 
 
 def pytest_configure() -> None:
@@ -80,6 +80,7 @@ def jobs(engine: Engine, clock: FixedClock, store: LocalBlobStore, settings: Set
 def app(settings: Settings, engine: Engine, clock: FixedClock, jobs: RecordingQueue) -> Iterator[Flask]:
     app = create_app(settings, clock=clock, jobs=jobs)
     app.testing = True
+    app.test_client_class = Browser
     with app.app_context():
         pass
     yield app

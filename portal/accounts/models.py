@@ -125,6 +125,19 @@ class User(Base, UserMixin):
         return self.needs_second_factor
 
 
+class SignIn(Base):
+    """One session of a person in one browser, from the last factor shown until it is ended or runs out."""
+
+    __tablename__ = "sign_ins"
+    id: Mapped[Id]
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    begun_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    address: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(200))
+    ended_at: Mapped[datetime | None]
+
+
 class Invitation(Base):
     """A single-use link: one address, one organisation, one role. Only the token's hash is kept."""
 

@@ -16,8 +16,10 @@ from portal.accounts.models import (
     OrganisationKind,
     Role,
     RoleName,
+    SignIn,
     User,
 )
+from portal.accounts.sign_ins import device_words, open_sign_ins
 from portal.clock import Clock
 
 PAGE = 50
@@ -69,6 +71,17 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRow:
+    """Where a person is signed in; `device` in words, as the browser says."""
+
+    id: str
+    device: str
+    address: str
+    begun_at: datetime
+    seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +212,17 @@ def tokens(session: Session, clock: Clock, organisation_id: str) -> list[TokenRo
             last_used_at=row.last_used_at,
         )
         for row, maker in session.execute(query)
+    ]
+
+
+def sign_ins(
+    session: Session, clock: Clock, user_id: str, *, idle_minutes: int, hours: int
+) -> list[SignInRow]:
+    """Where one person is signed in now, the latest seen first."""
+    query = open_sign_ins(clock, user_id, idle_minutes=idle_minutes, hours=hours)
+    return [
+        SignInRow(row.id, device_words(row.user_agent), row.address, row.begun_at, row.seen_at)
+        for row in session.scalars(query.order_by(SignIn.seen_at.desc(), SignIn.begun_at.desc()))
     ]
 
 

@@ -39,6 +39,7 @@ from portal.accounts.rules import (
     managed_user,
     tidy_name,
 )
+from portal.accounts.sign_ins import end_sign_ins
 from portal.clock import Clock
 from portal.db import new_id
 from portal.errors import Conflict, Gone, InvalidInput, NotAllowed, NotFound, Problem
@@ -107,12 +108,12 @@ def create_user(
     return user, password
 
 
-def renew_password(session: Session, user: User) -> str:
+def renew_password(session: Session, clock: Clock, user: User) -> str:
     """A freshly made password in place of the old one; every session of theirs ends. Returns it."""
     password = new_password()
     user.password = hash_password(password)
     user.failed_sign_ins, user.locked_until = 0, None
-    end_sessions(user)
+    end_sign_ins(session, clock, user)
     session.flush()
     return password
 
@@ -150,7 +151,7 @@ def change_role(session: Session, actor: Actor, clock: Clock, user_id: str, role
     keep_an_admin(session, user)
     before = user.role
     user.roles = [role_row(session, role)]
-    end_sessions(user)
+    end_sign_ins(session, clock, user)
     record(
         session, clock, "account.role", user_id=user.id, actor_id=actor.user_id, detail=f"{before} to {role}"
     )
@@ -166,7 +167,7 @@ def disable(session: Session, actor: Actor, clock: Clock, user_id: str) -> User:
     if user.active:
         keep_an_admin(session, user)
         user.active = False
-        end_sessions(user)
+        end_sign_ins(session, clock, user)
         record(session, clock, "account.disabled", user_id=user.id, actor_id=actor.user_id)
         session.flush()
     return user
@@ -188,15 +189,10 @@ def reset_second_factor(session: Session, actor: Actor, clock: Clock, user_id: s
     if user.id == actor.user_id:
         raise NotAllowed("change your own second factor on your profile page")
     user.tf_primary_method = user.tf_totp_secret = user.tf_last_counter = user.mf_recovery_codes = None
-    end_sessions(user)
+    end_sign_ins(session, clock, user)
     record(session, clock, "account.second_factor_reset", user_id=user.id, actor_id=actor.user_id)
     session.flush()
     return user
-
-
-def end_sessions(user: User) -> None:
-    """Every session of this person ends with their next request."""
-    user.fs_uniquifier = new_id()
 
 
 # --- Invitations -----------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     # --- account pages (portal/web/account.py and flask_security)
     "account.accept": {"GET": PUBLIC, "POST": PUBLIC},
     "account.create_token": {"POST": P.SUPPLIER_TOKEN_MANAGE},
+    "account.end_other_sign_ins": {"POST": SIGNED_IN},
+    "account.end_sign_in": {"POST": SIGNED_IN},
     "account.invite": {"POST": P.SUPPLIER_TEAM_MANAGE},
     "account.profile": {"GET": SIGNED_IN},
     "account.resend_invitation": {"POST": P.SUPPLIER_TEAM_MANAGE},

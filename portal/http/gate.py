@@ -5,18 +5,21 @@ a second factor where theirs is missing, held against the access table, and aske
 they showed a bearer token.
 """
 
+from contextlib import suppress
 from typing import Final
 
-from flask import Flask, abort, flash, g, redirect, request, session, url_for
+from flask import Flask, abort, after_this_request, flash, g, redirect, request, session, url_for
 from flask_security import current_user, logout_user
 from flask_wtf.csrf import CSRFProtect
+from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response
 
 from portal.accounts.actors import Actor, actor_of
-from portal.accounts.models import User
+from portal.accounts.models import SignIn, User
 from portal.accounts.permissions import Permission
 from portal.accounts.service import is_admitted
-from portal.db import begin_reading, end_reading, set_scope
+from portal.accounts.sign_ins import SEEN_EVERY, begin_sign_in, note_seen, open_sign_ins
+from portal.db import begin_reading, end_reading, open_session, set_scope
 from portal.http import limits
 from portal.http.access import ACCESS, CLOSED, PUBLIC, SIGNED_IN, Rule
 from portal.http.context import db, parts
@@ -50,7 +53,6 @@ CONFINED_TO: Final = frozenset(
 )
 # The same for everyone: nobody is asked who they are.
 STATIC: Final = frozenset({"static", "bootstrap.static"})
-SEEN_EVERY: Final = 60  # seconds; the cookie is not written anew with every request
 csrf = CSRFProtect()
 
 
@@ -87,10 +89,16 @@ def rule_for(endpoint: str | None, method: str) -> Rule | None:
     return rows.get(method) or (rows.get("GET") if method == "HEAD" else None)
 
 
-def begin_session() -> None:
-    """Note when this session began; called where a person has shown all their factors."""
-    now = parts().clock.now().timestamp()
-    session["since"] = session["seen"] = now
+def begin_session(user: User) -> None:
+    """A session of `user` in this browser; called where they have shown all their factors."""
+    row = begin_sign_in(
+        db.session,
+        parts().clock,
+        user,
+        address=request.remote_addr,
+        user_agent=request.user_agent.string,
+    )
+    session["sign_in"] = row.id
 
 
 def identify() -> Actor | None:
@@ -138,7 +146,8 @@ def _identify_cookie() -> Actor | None:
     if not current_user.is_authenticated:
         return None
     user: User = current_user._get_current_object()  # noqa: SLF001  # the row itself, not the proxy
-    if not is_admitted(user) or _is_over():
+    if not is_admitted(user) or not _is_open(user):
+        session.pop("sign_in", None)  # nothing is left to end
         logout_user()
         session.clear()
         if wants_page():
@@ -148,17 +157,33 @@ def _identify_cookie() -> Actor | None:
     return actor_of(user)
 
 
-def _is_over() -> bool:
-    """Whether the session is past its idle or absolute end; one that does not say when it began is."""
-    now, settings = parts().clock.now().timestamp(), parts().settings
-    since, seen = session.get("since"), session.get("seen")
-    if not isinstance(since, int | float) or not isinstance(seen, int | float):
-        return True
-    if now - since >= settings.session_hours * 3600 or now - seen >= settings.session_idle_minutes * 60:
-        return True
-    if now - seen >= SEEN_EVERY:
-        session["seen"] = now
-    return False
+def _is_open(user: User) -> bool:
+    """Whether the sign-in that this session stands on is there, `user`'s, not ended and not run out."""
+    clock, settings = parts().clock, parts().settings
+    query = open_sign_ins(
+        clock, user.id, idle_minutes=settings.session_idle_minutes, hours=settings.session_hours
+    )
+    row = db.session.scalar(query.where(SignIn.id == session.get("sign_in")))
+    if row is None:
+        return False
+    if clock.now() - row.seen_at >= SEEN_EVERY:
+        _note_seen_after(row.id)
+    return True
+
+
+def _note_seen_after(sign_in_id: str) -> None:
+    """Write it down once the answer is on its way: who only reads never waits for a writer."""
+    engine, at = db.engine, parts().clock.now()
+
+    def note() -> None:
+        with suppress(OperationalError), open_session(engine) as own:  # too busy: the next request notes it
+            note_seen(own, sign_in_id, at)
+            own.commit()
+
+    @after_this_request
+    def schedule(response: Response) -> Response:
+        response.call_on_close(note)
+        return response
 
 
 def _refuse() -> Response:

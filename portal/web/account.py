@@ -1,6 +1,7 @@
 """Pages about one's own account, one's team and its API tokens; signing in is in security.py."""
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import session as cookie
 from flask_security import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
@@ -8,9 +9,9 @@ from wtforms import IntegerField, PasswordField, SelectMultipleField, StringFiel
 from wtforms.validators import EqualTo, InputRequired, Length, NumberRange
 from wtforms.widgets import CheckboxInput, ListWidget
 
-from portal.accounts import read, service
+from portal.accounts import guard, read, service, sign_ins
 from portal.accounts.credentials import MAX_PASSWORD
-from portal.accounts.models import SUPPLIER_ROLES, Organisation
+from portal.accounts.models import SUPPLIER_ROLES, Organisation, User
 from portal.accounts.permissions import Permission
 from portal.errors import Conflict, InvalidInput
 from portal.http.context import actor, clock, parts, session
@@ -58,12 +59,48 @@ class TokenForm(FlaskForm):
 
 @blueprint.get("/")
 def profile() -> str:
+    settings = parts().settings
     return render_template(
         "account/profile.html",
         member=read.find_member(session(), clock(), current_user.id),
         events=read.events(session(), current_user.id, 10),
-        settings=parts().settings,
+        sign_ins=read.sign_ins(
+            session(),
+            clock(),
+            current_user.id,
+            idle_minutes=settings.session_idle_minutes,
+            hours=settings.session_hours,
+        ),
+        here=cookie["sign_in"],
+        settings=settings,
     )
+
+
+@blueprint.post("/sign-ins/<sign_in_id>/end")
+def end_sign_in(sign_in_id: str) -> Response:
+    row = sign_ins.end_sign_in(session(), actor(), clock(), sign_in_id)
+    session().commit()
+    flash(f"{sign_ins.device_words(row.user_agent)} is signed out.", "success")
+    return redirect(url_for("account.profile"))
+
+
+@blueprint.post("/sign-ins/end-others")
+def end_other_sign_ins() -> Response:
+    """Everywhere but here, whatever the page showed."""
+    user: User = current_user._get_current_object()  # noqa: SLF001  # the row itself, not the proxy
+    ended = sign_ins.end_sign_ins(session(), clock(), user, besides=cookie["sign_in"])
+    guard.record(
+        session(),
+        clock(),
+        "sign_in.others_ended",
+        user_id=user.id,
+        actor_id=user.id,
+        address=request.remote_addr,
+        detail=f"{ended} ended",
+    )
+    session().commit()
+    flash("You are signed out everywhere but here.", "success")
+    return redirect(url_for("account.profile"))
 
 
 # --- Invitation ------------------------------------------------------------------------------------

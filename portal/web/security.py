@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import webauthn  # noqa: F401  # flask_security goes on without it, silently: a portal must not start that way
 from flask import Flask, flash, redirect, request, session, url_for
+from flask_login import user_logged_out  # type: ignore[import-untyped]
 from flask_security import (
     FSQLALiteUserDatastore,
     MailUtil,
@@ -36,8 +37,9 @@ from portal.accounts.credentials import (
     password_problems,
 )
 from portal.accounts.models import Role, User
+from portal.accounts.sign_ins import end_sign_in, end_sign_ins
 from portal.errors import InvalidInput
-from portal.http.context import clock, db, parts
+from portal.http.context import actor, clock, db, parts
 from portal.http.context import session as database
 from portal.http.gate import begin_session
 from portal.notices.service import queue_mail
@@ -73,6 +75,7 @@ def init_app(app: Flask) -> None:
     app.before_request_funcs[None].remove(security.principal._on_before_request)  # noqa: SLF001
     security.mail_context_processor(lambda: {"public_url": public_url()})
     user_authenticated.connect(_signed_in, app)
+    user_logged_out.connect(_signed_out, app)
     user_failed_authn.connect(_refused, app)
     password_changed.connect(_password_changed, app)
     password_reset.connect(_password_reset, app)
@@ -294,7 +297,7 @@ class OutboxMail(MailUtil):
 
 
 def _signed_in(_app: Flask, user: User, authn_via: list[str] | None = None, **_: Any) -> None:
-    begin_session()
+    begin_session(user)
     if authn_via == ["change"]:  # a password change renews the session
         return
     guard.note_sign_in(database(), clock(), user, address=request.remote_addr)
@@ -325,12 +328,21 @@ def _refused(_app: Flask, user: User, auth_type: str, **_: Any) -> None:
     commit_after()
 
 
+def _signed_out(_app: Flask, **_: Any) -> None:
+    sign_in = session.pop("sign_in", None)  # not there where the gate has found the session over
+    if sign_in is not None:
+        end_sign_in(database(), actor(), clock(), sign_in)
+        commit_after()
+
+
 def _password_changed(_app: Flask, user: User, **_: Any) -> None:
+    end_sign_ins(database(), clock(), user, besides=session["sign_in"])
     _note(user, "password.changed")
 
 
 def _password_reset(_app: Flask, user: User, **_: Any) -> None:
     user.failed_sign_ins, user.locked_until = 0, None  # who can read the mail may try again
+    end_sign_ins(database(), clock(), user)
     _note(user, "password.reset")
 
 

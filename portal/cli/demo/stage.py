@@ -143,7 +143,7 @@ class Stage:
         """Fresh passwords and second factors for everyone in an existing demo: none is ever kept in clear."""
         with self.acting(MACHINE) as session:
             for user in session.scalars(select(User).order_by(User.created_at, User.email)):
-                password = accounts.renew_password(session, user)
+                password = accounts.renew_password(session, self.clock, user)
                 secret = accounts.enrol_totp(session, user) if user.tf_totp_secret else ""
                 self.logins.append(
                     Login(user.name, user.organisation.name, user.role.value, user.email, password, secret)

@@ -213,13 +213,6 @@ def test_disabling_the_organisation_ends_its_sessions(
     assert client.get("/account/").status_code == 302
 
 
-def test_a_session_that_does_not_say_when_it_began_has_ended(maker: User, sign_in: SignIn) -> None:
-    client = sign_in(maker)
-    with client.session_transaction() as kept:
-        del kept["since"]
-    assert client.get("/account/").status_code == 302
-
-
 def test_static_files_neither_ask_nor_tell_who_it_is(maker: User, sign_in: SignIn, clock: FixedClock) -> None:
     client = sign_in(maker)
     clock.advance(timedelta(days=1))

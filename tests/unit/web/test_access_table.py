@@ -82,8 +82,8 @@ def test_each_role_gets_what_the_table_grants_and_nothing_else(
     app.config["WTF_CSRF_ENABLED"] = False
     person = make.user(role, make.supplier() if role.value.startswith("supplier") else None)
     actor = actor_of(person)
-    client = sign_in(person)
     make.session.commit()  # or its read lock out the requests' writes
+    client = sign_in(person)
     for route, method in routes(app):
         if (
             route.endpoint.startswith(("security.", "static", "bootstrap."))
