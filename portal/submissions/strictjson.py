@@ -16,12 +16,16 @@ class _NotStrictError(Exception):
         self.expected, self.found = expected, found
 
 
-def parse(data: bytes, what: str) -> Any:
+def parse(data: bytes, what: str, *, most: int = 500_000) -> Any:
     """The value in `data`. Refuses, with a reason: another encoding than UTF-8, a byte-order mark, duplicate
-    members, NaN and Infinity, numbers beyond what every reader keeps, nesting deeper than 32.
+    members, NaN and Infinity, numbers beyond what every reader keeps, nesting deeper than 32, and more than
+    `most` values (counted by commas and brackets before any is read: `[{},{},…]` fills fifty times its size).
 
     Raises InvalidInput whose problem says where.
     """
+    values = data.count(b",") + data.count(b"[") + data.count(b"{")
+    if values > most:
+        _refuse(what, what, f"at most {most:,} values", f"{values:,}")
     if data.startswith(b"\xef\xbb\xbf"):
         _refuse(what, "byte 0", "UTF-8 without byte-order mark", "a byte-order mark")
     try:

@@ -26,6 +26,7 @@ NUMBER_MAX = 1_000_000_000
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT = re.compile(_DAY.pattern + "T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _SERIAL_MAX = 100
+_COMPONENTS_MAX = 32
 _TOP = {
     "schema", "lot", "product", "maker", "site", "manufactured_on", "unit_count", "units", "custody",
 }  # fmt: skip
@@ -167,7 +168,7 @@ def read_manifest(data: bytes, units_csv: bytes | None, *, max_units: int) -> Ma
 
     Raises InvalidInput that lists up to 100 problems; a manifest with any problem has no reading at all.
     """
-    value = strictjson.parse(data, "manifest")
+    value = strictjson.parse(data, "manifest", most=_most_values(max_units))
     reader = _Reader()
     needed = _TOP - {"units"} if units_csv is not None else _TOP
     top = reader.members("manifest", value, _TOP, needed)
@@ -213,10 +214,15 @@ def read_manifest(data: bytes, units_csv: bytes | None, *, max_units: int) -> Ma
     return manifest
 
 
+def _most_values(max_units: int) -> int:
+    """How many commas and brackets a file may hold: what its units need at most, and ample for the rest."""
+    return (8 + _COMPONENTS_MAX) * max_units + 100_000
+
+
 def _unit(reader: _Reader, where: str, value: Any) -> UnitRecord:
     item = reader.members(where, value, _UNIT, _UNIT)
     firmware = item.get("firmware", {})
-    if not isinstance(firmware, dict) or len(firmware) > 32:
+    if not isinstance(firmware, dict) or len(firmware) > _COMPONENTS_MAX:
         reader.wrong(f"{where}.firmware", "an object of component and version", firmware)
         firmware = {}
     versions = {
@@ -263,6 +269,10 @@ def _csv_units(reader: _Reader, data: bytes, max_units: int) -> list[dict[str, A
         return []
     if "\x00" in text:
         reader.wrong("CSV", "text", "NUL characters", "Export it again.")
+        return []
+    most, commas = _most_values(max_units), text.count(",")
+    if commas > most:
+        reader.wrong("CSV", f"at most {most:,} cells", f"{commas:,}", "Split the lot.")
         return []
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     units: list[dict[str, Any]] = []

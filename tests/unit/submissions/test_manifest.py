@@ -1,6 +1,8 @@
 """Reading manifests: every bad input is a problem that says where. The schema: test_manifest_schema.py."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -159,8 +161,46 @@ def test_every_problem_is_listed_up_to_a_hundred() -> None:
     assert caught.value.problems[99].where == "units[99].ocv_v"
 
 
-def test_a_million_units_are_too_many() -> None:
-    assert "at most 100,000 units, found 1,000,000" in wrong(change("units", [{}] * 1_000_000))
+HOSTILE = """
+import json, resource
+from portal.errors import InvalidInput
+from portal.submissions.lots.manifest import read_manifest
+
+head, table = {head!r}, None
+columns = b"serial,capacity_ah,resistance_mohm,ocv_v\\n"
+open_units = head[:-1] + b', "units": ['
+{make}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_manifest(data, table, max_units=100_000)
+except InvalidInput as error:
+    print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, str(error.problems[0])]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        ("data = open_units + b'{},' * (20 << 20) + b'{}]}'", "manifest: expected at most 4,100,000 values"),
+        (
+            "data = open_units + b'{\"serial\": \"SN-1\"},' * 999_999 + b'{}]}'",
+            "units: expected at most 100,000 units, found 1,000,000. Split the lot.",
+        ),
+        (
+            "data, table = head, columns + b'SN-1,102,0.6,3.3\\n' * 10**6",
+            "units: expected at most 100,000 units, found 100,001. Split the lot.",
+        ),
+        ("data, table = head, columns + b',' * (60 << 20)", "CSV: expected at most 4,100,000 cells"),
+    ],
+    ids=["60 MiB of brackets", "a million units", "a million units in a table", "60 MiB of commas"],
+)
+def test_too_much_is_refused_in_bounded_memory(make: str, told: str) -> None:
+    script = HOSTILE.format(head=json.dumps(without_units()).encode(), make=make)
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    grown, problem = json.loads(done.stdout)
+    assert problem.startswith(told)
+    assert grown < 512 << 10  # KiB
 
 
 def test_the_limit_itself_is_allowed() -> None:
