@@ -16,6 +16,7 @@ from typing import Protocol
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portal import formats
 from portal.accounts.actors import Actor
 from portal.clock import Clock
 from portal.db import new_id
@@ -91,7 +92,7 @@ def create_upload(
             (Problem("length", "at least one byte", "0", "An empty file proves nothing: choose another."),),
         )
     if length > vault.max_bytes:
-        raise TooLarge(f"The file has {length} bytes; the largest that is taken has {vault.max_bytes}.")
+        raise TooLarge(f"The file is too large: {_told(length)}. The limit is {_told(vault.max_bytes)}.")
     demand_quota(session, actor, length, vault.quota_bytes)
     still_open = session.scalar(
         select(func.count())
@@ -217,6 +218,10 @@ def terminate(session: Session, actor: Actor, clock: Clock, vault: Vault, upload
         _end(upload, UploadState.TERMINATED)
         yield
         remove_spool(vault.spool, file.path.name)
+
+
+def _told(size: int) -> str:
+    return f"{formats.number(size)} bytes ({formats.size(size)})"
 
 
 def _demand_offset(upload: Upload, offset: int) -> None:

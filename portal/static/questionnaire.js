@@ -1,7 +1,7 @@
 // Saves each answer as it is given and says so; shows follow-ups. Without this there is the Save button.
+import { csrf, renew } from "./session.js";
 
 const form = document.querySelector("form[data-questionnaire]");
-const csrf = document.querySelector('meta[name="csrf-token"]').content;
 const waiting = new Map(); // question → timer of an answer still being typed
 const pending = new Set(); // questions that are being sent, or could not be
 let queue = Promise.resolve(); // one save after another: the last answer given is the last one kept
@@ -63,11 +63,13 @@ function send(block, data, values, done, after) {
   for (const [name, value] of Object.entries(values)) data.set(name, value);
   queue = queue.then(async () => {
     try {
-      const response = await fetch(form.action, {
+      const post = () => fetch(form.action, {
         method: "POST",
         body: data,
-        headers: { "X-CSRFToken": csrf, Accept: "application/json" },
+        headers: { "X-CSRFToken": csrf(), Accept: "application/json" },
       });
+      let response = await post();
+      if (response.status === 400 && (await renew())) response = await post(); // they have signed in again
       if (response.redirected || response.headers.get("Content-Type") !== "application/json") {
         throw new Error(response.redirected ? "Your session has ended: sign in again in another window, then change the answer once more." : `Not saved (${response.status}). Reload the page.`);
       }

@@ -64,26 +64,26 @@ def scene(settings: Settings) -> Iterator[Script]:
 
 
 class Site:
-    """`with Site(folder) as site:` serves what is in the folder. One browser; each person has a context."""
+    """`with Site(folder) as site:` serves what is in the folder. One browser; each person has a context.
 
-    def __init__(self, folder: Path) -> None:
+    `chosen`: settings. `kill()` is -9, `start()` begins again on the same port.
+    """
+
+    def __init__(self, folder: Path, **chosen: int) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.var = folder / "var"
-        self.settings = Settings(var_dir=self.var, port=port, public_url=self.url, upload_piece_bytes=1 << 20)
+        self.chosen = {"port": port, "upload_piece_bytes": 1 << 20} | chosen
+        self.settings = Settings(var_dir=self.var, public_url=self.url, **self.chosen)  # type: ignore[arg-type]
         self.log = folder / "server.log"
         self.faults: list[str] = []
 
-    def _start(self) -> None:
-        settings = self.settings
+    def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command_line("serve"),
                 env=environment(
-                    self.var,
-                    port=str(settings.port),
-                    public_url=self.url,
-                    upload_piece_bytes=str(settings.upload_piece_bytes),
+                    self.var, public_url=self.url, **{name: str(self.chosen[name]) for name in self.chosen}
                 ),
                 stdout=log,
                 stderr=log,
@@ -100,7 +100,7 @@ class Site:
                 time.sleep(0.1)
 
     def __enter__(self) -> Self:
-        self._start()
+        self.start()
         expect.set_options(timeout=PATIENCE)
         self._playwright = sync_playwright().start()
         self.browser: Browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -113,8 +113,12 @@ class Site:
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """Web server, worker and supervisor at once: nothing can be tidied up."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def visitor(self) -> Page:
         """A page of somebody new. What scripts and the content security policy complain about is kept."""
