@@ -117,7 +117,7 @@ def ask(
         )
     case.state, case.due_on = CaseState.WAITING, answer_by
     listed = "\n".join(f"{number}. {item.strip()}" for number, item in enumerate(items, 1))
-    _tell_supplier(
+    tell_supplier(
         session,
         clock,
         case,
@@ -149,7 +149,7 @@ def close(session: Session, clock: Clock, case: Case, decision: Decision, assess
     supplier = session.get_one(Supplier, case.supplier_id)
     supplier.standing = _standing(session, supplier)
     words = _WORDS[decision.kind]
-    _tell_supplier(
+    tell_supplier(
         session,
         clock,
         case,
@@ -224,7 +224,7 @@ def _stands(kind: DecisionKind, rating: Rating) -> Standing:
     return Standing.APPROVED if rating is Rating.APPROVABLE else Standing.CONDITIONAL
 
 
-def _tell_supplier(session: Session, clock: Clock, case: Case, kind: str, subject: str, body: str) -> None:
+def tell_supplier(session: Session, clock: Clock, case: Case, kind: str, subject: str, body: str) -> None:
     for email in session.scalars(
         select(User.email).where(User.organisation_id == case.supplier_id, User.active).order_by(User.email)
     ):

@@ -12,6 +12,7 @@ from portal.clock import Clock
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.review.assessing import CLAIM_DAYS, assess, hand_back
 from portal.review.deciding import decide, hold
+from portal.review.effects import tell_supplier
 from portal.review.models import (
     Assessment,
     Case,
@@ -102,7 +103,7 @@ def take_over(session: Session, actor: Actor, clock: Clock, case_id: str, *, rea
 def comment(
     session: Session, actor: Actor, clock: Clock, case_id: str, *, text: str, internal: bool
 ) -> Comment:
-    """A remark on a case. Only one that is not internal is ever shown to the supplier."""
+    """A remark on a case. Only one that is not internal is shown to the supplier, who is told by mail."""
     actor.must(Permission.REVIEW_COMMENT_WRITE)
     if actor.user_id is None:
         raise NotAllowed("a comment needs a person")
@@ -121,6 +122,16 @@ def comment(
     )
     session.add(row)
     session.flush()
+    if not internal:
+        tell_supplier(
+            session,
+            clock,
+            case,
+            "comment",
+            f"A message about {case.product.name}",
+            f"A reviewer wrote to you about {case.product.name} ({case.product.model}). Sign in to Lotgate "
+            "to read it on the product's page.\n",
+        )
     return row
 
 

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from portal.accounts.models import RoleName
 from portal.clock import today
 from portal.db import Scope, open_session
+from portal.notices.models import Message
 from portal.review.models import ChangeRequest, DecisionKind
 from portal.review.service import answer_change_request, comment
 from portal.review.told import ToldKind, told
@@ -16,7 +18,11 @@ from tests.unit.review.conftest import Desk
 def test_remarks_requests_and_decisions_are_told_the_newest_first(desk: Desk) -> None:
     case, reviewer = desk.case(), desk.reviewer()
     comment(desk.session, reviewer, desk.clock, case.id, text="Do they know?", internal=True)
+    user = desk.make.user(RoleName.SUPPLIER_ADMIN, desk.session.get_one(Supplier, case.supplier_id))
     comment(desk.session, reviewer, desk.clock, case.id, text="Which site is it?", internal=False)
+    (mail,) = desk.session.scalars(select(Message))
+    assert (mail.kind, mail.recipient) == ("comment", user.email)
+    assert "Which site" not in mail.body
     desk.clock.advance(timedelta(minutes=1))
     desk.decide(case, DecisionKind.REQUEST_CHANGES, reviewer, reason="Between us", items=["Name the site"])
     request = desk.session.scalars(select(ChangeRequest)).one()
