@@ -131,14 +131,26 @@ def test_a_file_without_any_attestation(desk: Desk, lot: str, data: bytes) -> No
     assert attested(desk, lot) is N
 
 
-def test_two_signatures_by_one_key_are_not_two_signers(desk: Desk, lot: str) -> None:
+def test_a_statement_signed_under_another_payload_type_is_none(desk: Desk, lot: str) -> None:
+    """The signature is good, but over words that were never said to be a statement."""
+    envelope = desk.keys.envelope("attest", statement(UNITS[0]), "application/json")
+    made = desk.attest(lot, json.dumps(envelope).encode())
+    assert failures(desk, made) == {1: UNREADABLE}
+    assert attested(desk, lot) is N
+    relabelled = envelope | {"payloadType": "application/vnd.in-toto+json"}
+    assert failures(desk, desk.attest(lot, json.dumps(relabelled).encode())) == {1: F}
+    assert attested(desk, lot) is N
+
+
+def test_two_signatures_by_one_key_count_once(desk: Desk, lot: str) -> None:
     envelope = desk.keys.envelope("attest", statement(UNITS[0]))
     envelope["signatures"] *= 2
     made = desk.attest(lot, json.dumps(envelope).encode())
     desk.session.expire_all()
-    assert batch_of(desk.session, made).passed + batch_of(desk.session, made).failed == 1
+    batch = batch_of(desk.session, made)
+    assert (batch.total, batch.passed, batch.failed, batch.unreadable) == (1, 1, 0, 0)
     covered = select(Unit.serial).where(Unit.attested_by == made)
-    assert desk.session.scalars(covered).all() in ([], ["SN-1"])  # one unit at most, never counted twice
+    assert desk.session.scalars(covered).all() == ["SN-1"]
 
 
 @pytest.mark.parametrize(

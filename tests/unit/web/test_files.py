@@ -156,6 +156,14 @@ def test_t2_a_wrong_offset_is_409_and_changes_nothing(tus: Tus, offset: int) -> 
     assert tus.offset(path) == 100
 
 
+def test_the_same_piece_twice_is_409_and_counts_once(tus: Tus, store: LocalBlobStore) -> None:
+    path = tus.opened()
+    assert tus.patch(path, 0, DATA[:100]).status_code == 204
+    assert tus.patch(path, 0, DATA[:100]).status_code == 409  # its sender never saw the answer
+    assert tus.patch(path, tus.offset(path), DATA[100:]).status_code == 204
+    assert [blob.sha256 for blob in store.list()] == [hashlib.sha256(DATA).hexdigest()]
+
+
 @pytest.mark.parametrize("number", ["-1", "1e3", "+5", str(2**64), str(2**63), "", " ", "5.0", "0x5", "5 5"])
 def test_t3_t5_a_malformed_number_is_400(tus: Tus, number: str) -> None:
     path = tus.opened()
@@ -185,7 +193,7 @@ def test_t4_another_content_type_is_415(tus: Tus, kind: str | None) -> None:
 def test_t5_a_file_over_the_limit_is_413(tus: Tus, settings: Settings) -> None:
     response = tus.create(settings.upload_max_bytes + 1)
     assert response.status_code == 413
-    assert str(settings.upload_max_bytes) in response.get_json()["detail"]
+    assert f"{settings.upload_max_bytes:,} bytes" in response.get_json()["detail"]
 
 
 def test_an_empty_file_is_422_with_a_reason(tus: Tus) -> None:
