@@ -8,8 +8,10 @@ import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from portal.errors import SettingsError
 
@@ -68,8 +70,26 @@ class Settings:
         return self.mail_dir or self.var_dir / "mail"
 
     @property
+    def passkey_domain(self) -> str | None:
+        """The host of `public_url` where browsers allow passkeys there: a name over TLS, or localhost."""
+        address = urlsplit(self.public_url)
+        if address.hostname == "localhost":
+            return address.hostname
+        if address.scheme != "https" or not address.hostname or _is_ip(address.hostname):
+            return None
+        return address.hostname
+
+    @property
     def secure_cookies(self) -> bool:
         return self.public_url.startswith("https://")
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _convert(name: str, raw: Any, kind: Any) -> Any:

@@ -7,8 +7,19 @@ be a mixin of ours.
 from datetime import datetime
 from enum import StrEnum
 
-from flask_security import AsaList, RoleMixin, UserMixin
-from sqlalchemy import JSON, Column, ForeignKey, Index, String, Table, text
+from flask_security import AsaList, RoleMixin, UserMixin, WebAuthnMixin
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -95,6 +106,9 @@ class User(Base, UserMixin):
     created_at: Mapped[datetime]
 
     organisation: Mapped[Organisation] = relationship(lazy="joined", innerjoin=True)
+    webauthn: Mapped[list["Passkey"]] = relationship(  # type: ignore[assignment]
+        cascade="all, delete-orphan", order_by="Passkey.name"
+    )
     roles: Mapped[list[Role]] = relationship(secondary=user_roles, lazy="selectin")  # type: ignore[assignment]
 
     @property
@@ -102,8 +116,17 @@ class User(Base, UserMixin):
         return RoleName(self.roles[0].name)
 
     @property
-    def has_second_factor(self) -> bool:
+    def has_authenticator_app(self) -> bool:
         return bool(self.tf_primary_method and self.tf_totp_secret)
+
+    @property
+    def has_second_factor(self) -> bool:
+        return self.has_authenticator_app or bool(self.webauthn)
+
+    @property
+    def fs_webauthn_user_handle(self) -> str:  # type: ignore[override]
+        """Who a passkey is for, as flask_security asks; an id says nothing about a person."""
+        return self.id
 
     @property
     def needs_second_factor(self) -> bool:
@@ -121,8 +144,29 @@ class User(Base, UserMixin):
         return self.needs_second_factor or bool(tf_setup_methods), tf_setup_methods
 
     def check_tf_required_setup(self) -> bool:
-        """Asked by flask_security: whether switching the second factor off is out of the question."""
-        return self.needs_second_factor
+        """Asked by flask_security: whether switching the authenticator app off is out of the question."""
+        return self.needs_second_factor and not self.webauthn
+
+
+class Passkey(Base, WebAuthnMixin):
+    """A WebAuthn credential; columns are named as flask_security wants them."""
+
+    __tablename__ = "passkeys"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+    id: Mapped[Id]  # type: ignore[assignment]
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary(1024), unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[list[str] | None] = mapped_column(JSON)
+    lastuse_datetime: Mapped[datetime]
+
+    # Told by flask_security and not kept: a passkey is a second factor, whatever a form says.
+    usage = "secondary"
+    extensions = None
+    backup_state = False
+    device_type = ""
 
 
 class SignIn(Base):

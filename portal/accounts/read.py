@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from portal.accounts.guard import is_locked
 from portal.accounts.models import (
@@ -39,6 +39,8 @@ class Member:
     kind: OrganisationKind
     state: str
     has_second_factor: bool
+    has_authenticator_app: bool
+    passkeys: int
     recovery_codes_left: int
     last_sign_in_at: datetime | None
     created_at: datetime
@@ -136,7 +138,12 @@ def find_member(session: Session, clock: Clock, user_id: str) -> Member | None:
 
 def team(session: Session, clock: Clock, organisation_id: str) -> list[Member]:
     """Everyone of one organisation, by name."""
-    rows = session.scalars(select(User).where(User.organisation_id == organisation_id).order_by(User.name))
+    rows = session.scalars(
+        select(User)
+        .options(selectinload(User.webauthn))
+        .where(User.organisation_id == organisation_id)
+        .order_by(User.name)
+    )
     return [_member(clock, user) for user in rows]
 
 
@@ -144,7 +151,7 @@ def people(
     session: Session, clock: Clock, *, text: str = "", role: RoleName | None = None, number: int = 1
 ) -> Page[Member]:
     """Everyone, by name; `text` is looked for in name, address and organisation."""
-    query = select(User).join(User.organisation)
+    query = select(User).options(selectinload(User.webauthn)).join(User.organisation)
     if text:
         query = query.where(
             or_(
@@ -282,6 +289,8 @@ def _member(clock: Clock, user: User) -> Member:
         kind=user.organisation.kind,
         state=state,
         has_second_factor=user.has_second_factor,
+        has_authenticator_app=user.has_authenticator_app,
+        passkeys=len(user.webauthn),
         recovery_codes_left=user.recovery_codes_left,
         last_sign_in_at=user.last_sign_in_at,
         created_at=user.created_at,

@@ -189,6 +189,7 @@ def reset_second_factor(session: Session, actor: Actor, clock: Clock, user_id: s
     if user.id == actor.user_id:
         raise NotAllowed("change your own second factor on your profile page")
     user.tf_primary_method = user.tf_totp_secret = user.tf_last_counter = user.mf_recovery_codes = None
+    user.webauthn.clear()
     end_sign_ins(session, clock, user)
     record(session, clock, "account.second_factor_reset", user_id=user.id, actor_id=actor.user_id)
     session.flush()

@@ -39,12 +39,17 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "security.mf_recovery": {"GET": PUBLIC, "POST": PUBLIC},  # after the password, before the code
     "security.mf_recovery_codes": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     "security.reset_password": {"GET": PUBLIC, "POST": PUBLIC},
-    "security.tf_select": {"GET": CLOSED, "POST": CLOSED},
+    "security.tf_select": {"GET": PUBLIC, "POST": PUBLIC},  # after the password: app or passkey
     "security.two_factor_rescue": {"GET": CLOSED, "POST": CLOSED},
     "security.two_factor_setup": {"GET": PUBLIC, "POST": PUBLIC},  # buyers set up before they are signed in
     "security.two_factor_setup_validate": {"POST": SIGNED_IN},
     "security.two_factor_token_validation": {"GET": PUBLIC, "POST": PUBLIC},  # after the password
     "security.verify": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "security.wan_delete": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "security.wan_register": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "security.wan_register_response": {"POST": SIGNED_IN},
+    "security.wan_signin": {"GET": PUBLIC, "POST": PUBLIC},  # after the password
+    "security.wan_signin_response": {"POST": PUBLIC},
     # --- uploads (portal/web/files.py)
     "files.append": {"PATCH": P.SUPPLIER_UPLOAD_WRITE},
     "files.create": {"POST": P.SUPPLIER_UPLOAD_WRITE},

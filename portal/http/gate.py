@@ -38,6 +38,7 @@ GUESSABLE: Final = frozenset(
         "security.two_factor_setup_validate",
         "security.two_factor_token_validation",
         "security.verify",
+        "security.wan_signin_response",
     }
 )
 # What a person whose second factor is missing can reach.

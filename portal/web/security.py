@@ -36,7 +36,7 @@ from portal.accounts.credentials import (
     normal_email,
     password_problems,
 )
-from portal.accounts.models import Role, User
+from portal.accounts.models import Passkey, Role, User
 from portal.accounts.sign_ins import end_sign_in, end_sign_ins
 from portal.errors import InvalidInput
 from portal.http.context import actor, clock, db, parts
@@ -44,6 +44,7 @@ from portal.http.context import session as database
 from portal.http.gate import begin_session
 from portal.notices.service import queue_mail
 from portal.settings import Settings
+from portal.web import passkeys
 from portal.web.mailing import mail, public_url
 from portal.web.security_forms import FORMS, commit_after
 
@@ -62,13 +63,16 @@ def init_app(app: Flask) -> None:
     app.config["LOTGATE_RECOVERY_CODE_KEY"] = derive(app.config["SECRET_KEY"], "recovery-codes")
     security = Security(
         app,
-        FSQLALiteUserDatastore(db, User, Role),
+        FSQLALiteUserDatastore(db, User, Role, Passkey),
         mail_util_cls=OutboxMail,
         mf_recovery_codes_util_cls=HashedRecoveryCodes,
         password_util_cls=OurPasswords,
         totp_cls=SingleUseTotp,
+        webauthn_util_cls=passkeys.PortalWebauthn,
         **FORMS,
+        **passkeys.FORMS,
     )
+    security.datetime_factory = lambda: clock().now()
     security.want_json(lambda _request: False)  # these pages are for people; machines have tokens of ours
     security.login_manager.request_loader(lambda _request: None)  # nor does it take tokens of its own
     # Flask-Principal would load the person before the gate looks at the request, and for every static file.
@@ -81,6 +85,7 @@ def init_app(app: Flask) -> None:
     password_reset.connect(_password_reset, app)
     tf_profile_changed.connect(_second_factor_changed, app)
     tf_disabled.connect(_second_factor_off, app)
+    passkeys.init_app(app)
 
 
 def fresh(view: View) -> View:
@@ -117,7 +122,6 @@ def _security(secret_key: str) -> dict[str, Any]:
         "TOTP_ISSUER": "Lotgate",
         "TWO_FACTOR": True,
         "TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
-        "TWO_FACTOR_IMPLEMENTATIONS": {"code": "flask_security.twofactor.CodeTfPlugin"},
         "TWO_FACTOR_AUTHENTICATOR_VALIDITY": TOTP_WINDOW,
         "TWO_FACTOR_RESCUE_EMAIL": False,
         "MULTI_FACTOR_RECOVERY_CODES": True,
@@ -178,16 +182,16 @@ def _security(secret_key: str) -> dict[str, Any]:
         ),
         "INVALID_RECOVERY_CODE": ("This recovery code is not right, or was used before.", "error"),
         "TWO_FACTOR_LOGIN_SUCCESSFUL": ("You are signed in.", "success"),
-        "TWO_FACTOR_CHANGE_METHOD_SUCCESSFUL": ("Your second factor is set up.", "success"),
-        "TWO_FACTOR_DISABLED": ("Your second factor is switched off.", "success"),
+        "TWO_FACTOR_CHANGE_METHOD_SUCCESSFUL": ("Your authenticator app is set up.", "success"),
+        "TWO_FACTOR_DISABLED": ("Your authenticator app is switched off.", "success"),
         "TWO_FACTOR_PERMISSION_DENIED": ("Please begin with your address and password.", "error"),
         "TWO_FACTOR_SETUP_EXPIRED": ("That took longer than %(within)s. Please begin again.", "error"),
         "REAUTHENTICATION_REQUIRED": ("Please confirm your password to go on.", "info"),
         "REAUTHENTICATION_SUCCESSFUL": ("Thank you. You can go on.", "success"),
         "UNAUTHENTICATED": ("Please sign in first.", "info"),
     }
-    return {f"SECURITY_{name}": value for name, value in values.items()} | {
-        f"SECURITY_MSG_{name}": value for name, value in messages.items()
+    return {f"SECURITY_{name}": value for name, value in (values | passkeys.CONFIG).items()} | {
+        f"SECURITY_MSG_{name}": value for name, value in (messages | passkeys.MESSAGES).items()
     }
 
 
@@ -353,7 +357,8 @@ def _second_factor_changed(_app: Flask, user: Any, **_: Any) -> None:
 
 
 def _second_factor_off(_app: Flask, user: Any, **_: Any) -> None:
-    user.mf_recovery_codes = None
+    if not user.has_second_factor:
+        user.mf_recovery_codes = None
     _note(user, "second_factor.off")
 
 

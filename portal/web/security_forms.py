@@ -33,7 +33,7 @@ def commit_after() -> None:
         return response
 
 
-def _locked(user: Any) -> bool:
+def is_locked(user: Any) -> bool:
     """Of `user`, a User or None (flask_security types it as its own mixin)."""
     return user is not None and guard.is_locked(clock(), user)
 
@@ -55,7 +55,7 @@ class SignInForm(LoginForm):
                 session(), clock(), "sign_in.unknown", address=request.remote_addr, detail="unknown address"
             )
             commit_after()
-        if known and _locked(self.user):
+        if known and is_locked(self.user):
             self.password.errors = [
                 LOCKED
             ]  # made generic by the view: a lock tells nobody that the password fits
@@ -71,7 +71,7 @@ class CodeForm(TwoFactorVerifyCodeForm):
         self.code.label.text = "Code from your app"
 
     def validate(self, **kwargs: Any) -> bool:
-        if _locked(self.user):
+        if is_locked(self.user):
             self.code.errors = [LOCKED]
             return False
         return super().validate(**kwargs)
@@ -81,7 +81,7 @@ class RecoveryForm(MfRecoveryForm):
     submit = SubmitField("Sign in with this code")
 
     def validate(self, **kwargs: Any) -> bool:
-        if _locked(self.user):
+        if is_locked(self.user):
             self.code.errors = [LOCKED]
             return False
         right = super().validate(**kwargs)
@@ -94,7 +94,7 @@ class ConfirmForm(VerifyForm):
     submit = SubmitField("Confirm")
 
     def validate(self, **kwargs: Any) -> bool:
-        if _locked(self.user):
+        if is_locked(self.user):
             self.password.errors = [LOCKED]
             return False
         return super().validate(**kwargs)
@@ -109,7 +109,7 @@ class NewPasswordForm(ChangePasswordForm):
         self.new_password_confirm.label.text = "New password again"
 
     def validate(self, **kwargs: Any) -> bool:
-        if _locked(current_user):
+        if is_locked(current_user):
             self.password.errors = [LOCKED]
             return False
         right = super().validate(**kwargs)

@@ -227,7 +227,7 @@ def test_a_route_without_a_row_does_not_exist(maker: User, sign_in: SignIn, clie
     assert client.get("/unlisted").status_code == 404
 
 
-@pytest.mark.parametrize("url", ["/account/code-help", "/account/code-choice"])
+@pytest.mark.parametrize("url", ["/account/code-help", "/wan-verify"])
 def test_pages_of_the_library_that_we_do_not_offer_do_not_exist(
     url: str, maker: User, sign_in: SignIn, client: FlaskClient
 ) -> None:
