@@ -4,7 +4,7 @@ What a question takes and when the data holds together: tests/unit/policy/test_q
 """
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -190,6 +190,7 @@ def test_a_question_that_is_not_asked_takes_nothing(desk: Desk, draft: Submissio
 def test_a_file_beside_an_answer_comes_and_goes_and_stays_in_the_vault(desk: Desk, draft: Submission) -> None:
     first, second = desk.put(PDF, "register.pdf"), desk.put(PDF + b"2", "register-2.pdf")
     row = attach(desk, draft, "sup_maker_name", first)
+    desk.clock.advance(timedelta(seconds=1))  # they stand in the order in which they came
     attach(desk, draft, "sup_maker_name", second)
     assert [kept.evidence.filename for kept in files(desk, draft)] == ["register.pdf", "register-2.pdf"]
     assert row.valid_until == date(2027, 6, 30)
