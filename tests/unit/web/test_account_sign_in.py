@@ -151,12 +151,12 @@ def test_wrong_password_and_unknown_address_get_the_same_answer(visitor: Visitor
     unknown = "x" * (len(known) - len("@example.com")) + "@example.com"
     pages, times = [], []
     for email in (known, unknown):
-        begun = time.perf_counter()
+        begun = time.process_time()
         answer = visitor.give_password(email, "not the password at all")
-        times.append(time.perf_counter() - begun)
+        times.append(time.process_time() - begun)
         pages.append((answer.status_code, without_tokens(answer.text).replace(email, "")))
     assert pages[0] == pages[1]
-    assert max(times) < 4 * min(times)
+    assert max(times) < 4 * min(times)  # of work done, however busy the machine is
 
 
 def test_a_reset_tells_nothing_about_an_address(
