@@ -11,13 +11,12 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"No bench {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    print(f"{'what':<58}{'ours':>16}{'theirs':>16}{'ratio':>8}{'need':>8}")
+    print(f"{'what':<78}{'ours':>10}{'theirs':>10}{'ratio':>8}{'need':>7}")
     for name in wanted or NAMES:
         for row in importlib.import_module(f"tests.bench.bench_{name}").run():
-            print(
-                f"{row['name']:<58}{row['ours']!s:>16}{row['theirs']!s:>16}{row['ratio']!s:>8}{row['need']!s:>8}",
-                flush=True,
-            )
+            ours, theirs = (f"{float(row[side]):.4g}" for side in ("ours", "theirs"))
+            ratio, need = (f"{float(row[part]):.2f}" for part in ("ratio", "need"))
+            print(f"{row['name']:<78}{ours:>10}{theirs:>10}{ratio:>8}{need:>7}", flush=True)
     return 0
 
 
