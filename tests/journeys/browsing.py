@@ -5,8 +5,6 @@ import re
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from base64 import b32decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +24,9 @@ from portal.cli.demo.stage import Login, Stage
 from portal.jobs.worker import Worker
 from portal.settings import Settings
 from tests.journeys.commands import command_line, environment
-from tests.journeys.running import free_port
+from tests.journeys.running import START_SECONDS, free_port, wait_for
 from tests.journeys.screens import CHROMIUM, FLAGS
 
-START_SECONDS = 60
 PATIENCE = 30_000  # ms: the machine may be busy with other tests
 needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
 
@@ -89,15 +86,7 @@ class Site:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except (urllib.error.URLError, OSError) as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the server did not start:\n{self.log.read_text()}") from error
-                time.sleep(0.1)
+        wait_for(self.url, self.process, self.log)
 
     def __enter__(self) -> Self:
         self.start()

@@ -35,6 +35,19 @@ def free_port() -> int:
         return port
 
 
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server answers. Raises RuntimeError with its log when it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError) as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start:\n{log.read_text()}") from error
+            time.sleep(0.05)
+
+
 class Portal:
     """`with Portal(folder) as portal:` serves; `kill()` is -9, `start()` begins again on the same port."""
 
@@ -63,15 +76,7 @@ class Portal:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except (urllib.error.URLError, OSError) as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the server did not start:\n{self.log.read_text()}") from error
-                time.sleep(0.05)
+        wait_for(self.url, self.process, self.log)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -6,7 +6,8 @@ from flask import Blueprint, current_app, g, url_for
 from flask.blueprints import BlueprintSetupState
 
 from portal.accounts.permissions import Permission
-from portal.web.review.words import CAUSES, CHANGES, DECISIONS, KINDS, ROLES
+from portal.web.review.words import CAUSES, DECISIONS
+from portal.web.words import CHANGES, KINDS, ROLES
 
 blueprint = Blueprint("review", __name__, url_prefix="/r")
 

@@ -32,7 +32,8 @@ from portal.review.models import DecisionKind
 from portal.review.rules import Condition
 from portal.suppliers.models import Product
 from portal.suppliers.service import LIMITS
-from portal.web.review.words import CHANGES, DECISIONS, TIERS
+from portal.web.review.words import DECISIONS, TIERS
+from portal.web.words import CHANGES
 
 _NEVER = date.min
 PROPOSED_DAYS = 90  # how long a condition lasts unless the reviewer says otherwise

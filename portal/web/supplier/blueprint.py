@@ -9,7 +9,8 @@ from portal.errors import NotFound
 from portal.http.context import actor, parts, session
 from portal.suppliers.models import Product
 from portal.suppliers.rules import own_supplier
-from portal.web.supplier.words import CHANGES, DECISIONS, KINDS, PURPOSES, ROLES, STATES
+from portal.web.supplier.words import DECISIONS, PURPOSES, STATES
+from portal.web.words import CHANGES, KINDS, ROLES
 
 FORM_MAX_BYTES: Final = 1 << 20
 FILE_FORM_MAX_BYTES: Final = 65 << 20  # a form with files in it, for those without JavaScript

@@ -21,7 +21,8 @@ from portal.submissions.lots.models import Lot
 from portal.submissions.models import Submission
 from portal.suppliers.models import Component, EntityRole, KeyPurpose, Product
 from portal.web.supplier.fields import EvidenceField, FileGiven
-from portal.web.supplier.words import CHANGES, PURPOSES, ROLES
+from portal.web.supplier.words import PURPOSES
+from portal.web.words import CHANGES, ROLES
 
 SHA256 = Regexp("(?i)^[0-9a-f]{64}$", message="Expected 64 hexadecimal digits.")
 COUNTRY = Regexp("^[A-Za-z]{2}$", message="Expected two letters, such as DE.")

@@ -1,38 +1,20 @@
 """What stable names are called on supplier pages."""
 
-from portal.reassessment.models import ChangeKind
 from portal.review.models import DecisionKind
-from portal.submissions.models import SubmissionKind, SubmissionState
-from portal.suppliers.models import EntityRole, KeyPurpose
+from portal.submissions.models import SubmissionState
+from portal.suppliers.models import KeyPurpose
 
-CHANGES = {
-    ChangeKind.FIRMWARE: "Firmware",
-    ChangeKind.BOM: "Bill of materials",
-    ChangeKind.OWNERSHIP: "Ownership",
-    ChangeKind.SITE: "Site",
-    ChangeKind.KEY: "Signing key",
-    ChangeKind.DATE: "A date passed",
-    ChangeKind.DUE: "Re-assessment is due",
-    ChangeKind.OTHER: "Other",
-}
 DECISIONS = {
     DecisionKind.APPROVE: "Approved",
     DecisionKind.APPROVE_WITH_CONDITIONS: "Approved with conditions",
     DecisionKind.REJECT: "Rejected",
     DecisionKind.QUARANTINE: "Put in quarantine",
 }
-KINDS = {
-    SubmissionKind.QUESTIONNAIRE: "Questionnaire",
-    SubmissionKind.LOT: "Lot",
-    SubmissionKind.FIRMWARE: "Firmware",
-    SubmissionKind.ATTESTATIONS: "Attestations",
-}
 PURPOSES = {
     KeyPurpose.FIRMWARE: "Firmware images",
     KeyPurpose.ATTESTATION: "Attestations about units",
     KeyPurpose.MANIFEST: "Lot manifests",
 }
-ROLES = {role: role.value.replace("_", " ").capitalize() for role in EntityRole}
 STATES = {
     SubmissionState.DRAFT: "Not submitted yet: you can still change it.",
     SubmissionState.SUBMITTED: "Received. It waits for its checks.",
