@@ -106,11 +106,16 @@ impl Source {
             .custom_flags(flags)
             .open(path)
             .map_err(Error::io(path))?;
-        let meta = file.metadata().map_err(Error::io(path))?;
+        Source::from_file(file, path)
+    }
+
+    /// A file that somebody else opened; `name` stands in messages only.
+    pub fn from_file(file: File, name: &Path) -> Result<Self> {
+        let meta = file.metadata().map_err(Error::io(name))?;
         if !meta.is_file() {
             return Err(Error::Unreadable(format!(
                 "{}: expected a regular file, found a {}",
-                path.display(),
+                name.display(),
                 if meta.is_dir() {
                     "directory"
                 } else {
@@ -120,7 +125,7 @@ impl Source {
         }
         let source = Source {
             file,
-            path: path.to_owned(),
+            path: name.to_owned(),
             stamp: Stamp::of(&meta),
         };
         // Advice only: a file system that does not take it reads all the same.

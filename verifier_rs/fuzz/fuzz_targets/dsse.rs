@@ -1,0 +1,8 @@
+use _verifier::dsse::{Envelope, Statement};
+
+pub fn run(data: &[u8]) {
+    if let Ok(envelope) = Envelope::parse(data) {
+        let _ = Statement::parse(&envelope.payload);
+    }
+    let _ = Statement::parse(data);
+}

@@ -1,0 +1,39 @@
+//! The entry of every parser that reads what strangers wrote. libFuzzer calls them (`./run fuzz`), and so does
+//! `tests/replay.rs` with the seeds and the inputs that once broke something (`./run test`).
+//!
+//! A new target: a file here with `pub fn run(data: &[u8])`, two lines below, and at least one small real
+//! sample in `corpus/NAME/` (at most 64 KiB each).
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use _verifier::source::Source;
+use _verifier::trust::Trust;
+use rustix::fs::{MemfdFlags, memfd_create};
+
+mod detached;
+mod dsse;
+mod key;
+mod mcuboot;
+mod trust;
+
+pub const ALL: &[(&str, fn(&[u8]))] = &[
+    ("detached", detached::run),
+    ("dsse", dsse::run),
+    ("key", key::run),
+    ("mcuboot", mcuboot::run),
+    ("trust", trust::run),
+];
+
+/// The bytes as a file to parse, without a file system.
+pub fn source(data: &[u8]) -> Source {
+    let mut file = File::from(memfd_create("fuzz", MemfdFlags::CLOEXEC).expect("memory for a file"));
+    file.write_all(data).expect("memory for its bytes");
+    Source::from_file(file, Path::new("fuzz")).expect("a regular file")
+}
+
+/// One approved key of each kind, those that signed the seeds among them.
+pub fn approved() -> Trust {
+    Trust::parse(include_str!("../corpus/trust/approved.json")).expect("a trust file")
+}
