@@ -18,7 +18,10 @@ mod key;
 mod mcuboot;
 mod trust;
 
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+/// Name and entry of each.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const ALL: &[Target] = &[
     ("detached", detached::run),
     ("dsse", dsse::run),
     ("key", key::run),
