@@ -67,24 +67,6 @@ class KeyInfo:
 
 def inspect_key(pem: str) -> KeyInfo: ...
 
-@final
-class Check:
-    id: str
-    outcome: str
-    reason: str
-
-@final
-class FileReport:
-    size: int
-    sha256: str
-    blake3: str
-    format: str
-    outcome: str
-    checks: list[Check]
-    claims: str
-    key_id: str | None
-    key_fingerprint: str | None
-
 def verify_file(
     path: str | PathLike[str],
     trust: Trust,
@@ -94,7 +76,7 @@ def verify_file(
     declared_sha256: str | None = None,
     received: tuple[int, str, str] | None = None,
     progress: Callable[[int], object] | None = None,
-) -> FileReport: ...
+) -> str: ...
 
 @final
 class EnvelopeVerdict:

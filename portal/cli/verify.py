@@ -182,15 +182,19 @@ def _verify_one(
 def _file_json(
     name: str, report: FileReport | None, outcome: Outcome, checks: tuple[Check, ...]
 ) -> dict[str, object]:
+    """The report's own document with the path; of a file that cannot be read at all, as much as is known."""
+    if report is not None:
+        return {"version": 1, "path": name, **report.document}
     return {
         "version": 1,
         "path": name,
-        "size": None if report is None else report.size,
-        "digests": {} if report is None else {"sha256": report.sha256, "blake3": report.blake3},
-        "format": "unreadable" if report is None else report.format,
+        "size": None,
+        "digests": {},
+        "format": "unreadable",
         "outcome": outcome,
         "checks": [{"id": check.id, "outcome": check.outcome, "reason": check.reason} for check in checks],
-        "claims": {} if report is None else report.claims,
+        "signatures": [],
+        "claims": {},
     }
 
 

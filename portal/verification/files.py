@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 from portal import _verifier
 from portal.verification.faults import contained
@@ -16,10 +16,12 @@ from portal.verification.trust import Purpose, Trust
 class FileReport:
     """What one file turned out to be.
 
-    `outcome` is the worst of `checks`, whose ids are `<purpose>.digest`, `.format`, `.signed`, `.signature`,
-    `.key` and `.algorithm`, in this order. `claims_json` is what the file says about itself, as a JSON object
-    (empty for formats that say nothing). `key_id` and `key_fingerprint` name the key that made a valid
-    signature; whether it counts is the check `.key`. `at` is the time that counted, seconds since 1970.
+    `document_json` is the whole report: the versioned JSON document of docs/formats.md, the same for the
+    command line, the API and the case page. `outcome` is the worst of `checks`, whose ids are
+    `<purpose>.digest`, `.format`, `.signed`, `.signature`, `.key` and `.algorithm`, in this order, and then
+    those of the format. `claims` is what the file says about itself. `key_id` and `key_fingerprint` name the
+    key that made a valid signature (the first of several); whether it counts is the check `.key`. `at` is the
+    time of receipt, seconds since 1970.
     """
 
     size: int
@@ -28,16 +30,39 @@ class FileReport:
     format: str
     outcome: Outcome
     checks: tuple[Check, ...]
-    claims_json: str
     key_id: str | None
     key_fingerprint: str | None
     at: float
+    claims: dict[str, Any]
+    document_json: str
 
     @property
-    def claims(self) -> dict[str, Any]:
-        """`claims_json`, decoded."""
-        claims: dict[str, Any] = json.loads(self.claims_json)
-        return claims
+    def document(self) -> dict[str, Any]:
+        """`document_json`, decoded."""
+        document: dict[str, Any] = json.loads(self.document_json)
+        return document
+
+    @classmethod
+    def of(cls, document_json: str, at: float) -> Self:
+        """The report that this document is."""
+        document = json.loads(document_json)
+        signers = [entry["signer"] for entry in document["signatures"] if entry["signer"] is not None]
+        signer = signers[0] if signers else {"id": None, "fingerprint": None}
+        return cls(
+            size=document["size"],
+            sha256=document["digests"]["sha256"],
+            blake3=document["digests"]["blake3"],
+            format=document["format"],
+            outcome=Outcome(document["outcome"]),
+            checks=tuple(
+                Check(check["id"], Outcome(check["outcome"]), check["reason"]) for check in document["checks"]
+            ),
+            key_id=signer["id"],
+            key_fingerprint=signer["fingerprint"],
+            at=at,
+            claims=document["claims"],
+            document_json=document_json,
+        )
 
 
 @contained
@@ -65,18 +90,7 @@ def verify_file(
     when the verifier fails: none is a pass.
     """
     known = None if received is None else (received.size, received.sha256, received.blake3)
-    native = _verifier.verify_file(
+    document = _verifier.verify_file(
         path, trust.native, purpose, at, signature, declared_sha256, known, progress
     )
-    return FileReport(
-        size=native.size,
-        sha256=native.sha256,
-        blake3=native.blake3,
-        format=native.format,
-        outcome=Outcome(native.outcome),
-        checks=tuple(Check(check.id, Outcome(check.outcome), check.reason) for check in native.checks),
-        claims_json=native.claims,
-        key_id=native.key_id,
-        key_fingerprint=native.key_fingerprint,
-        at=at,
-    )
+    return FileReport.of(document, at)

@@ -162,9 +162,10 @@ impl Hasher {
                     source.size()
                 ))
             })?;
-        let mut sinks = [Sink::Sha256(self.sha256.clone()), Sink::Blake3(self.tree.clone())];
-        source.feed(offset, end, &mut sinks, progress)?;
-        if let [Sink::Sha256(sha256), Sink::Blake3(tree)] = sinks {
+        let mut sha256 = Sink::Sha256(self.sha256.clone());
+        let mut blake3 = Sink::Blake3(self.tree.clone());
+        source.feed(offset, end, &mut [&mut sha256, &mut blake3], progress)?;
+        if let (Sink::Sha256(sha256), Sink::Blake3(tree)) = (sha256, blake3) {
             self.sha256 = sha256;
             self.tree = tree;
             self.size = self.size.saturating_add(length);

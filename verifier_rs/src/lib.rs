@@ -22,27 +22,24 @@
     )
 )]
 
-pub mod batch;
-pub mod detached;
-pub mod dsse;
-pub mod ed25519;
-pub mod embedded;
 pub mod encoding;
 pub mod error;
 pub mod file;
-pub mod format;
+pub mod formats;
 pub mod hasher;
 pub mod json;
-pub mod judge;
-pub mod key;
+pub mod keys;
 pub mod lines;
-pub mod mcuboot;
 pub mod outcome;
+pub mod pass;
 pub mod pool;
-pub mod signature;
+pub mod report;
+pub mod signatures;
 pub mod source;
+pub mod statements;
 pub mod time;
 pub mod trust;
+pub mod verdict;
 
 #[cfg(feature = "python")]
 mod python;

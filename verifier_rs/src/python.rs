@@ -10,15 +10,13 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use crate::batch;
-use crate::ed25519;
 use crate::error::Error;
-use crate::file;
-use crate::hasher;
-use crate::key::{self, Strength};
+use crate::keys::{self, Strength, ed25519};
 use crate::pool::pool;
 use crate::source::{self, Progress, hex};
+use crate::statements::batch;
 use crate::trust::{self, Purpose};
+use crate::{file, hasher, report};
 
 import_exception!(portal.errors, TrustError);
 import_exception!(portal.errors, UnreadableFile);
@@ -290,7 +288,7 @@ struct KeyInfo {
 
 #[pyfunction]
 fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
-    let read = key::read_pem(pem).map_err(Error::Trust)?;
+    let read = keys::read_pem(pem).map_err(Error::Trust)?;
     let algorithm = read.key.algorithm;
     let certificate = read.certificate;
     Ok(KeyInfo {
@@ -311,27 +309,6 @@ fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
         strong: algorithm.strength() == Strength::Strong,
         weakness: algorithm.weakness(),
     })
-}
-
-/// One finding of a report: id, outcome, reason.
-#[pyclass(frozen, get_all, module = "portal._verifier")]
-struct Check {
-    id: String,
-    outcome: &'static str,
-    reason: String,
-}
-
-#[pyclass(frozen, get_all, module = "portal._verifier")]
-struct FileReport {
-    size: u64,
-    sha256: String,
-    blake3: String,
-    format: &'static str,
-    outcome: &'static str,
-    checks: Vec<Py<Check>>,
-    claims: String,
-    key_id: Option<String>,
-    key_fingerprint: Option<String>,
 }
 
 /// Times outside this (years 1970 to 9999) are mistakes, and NaN would compare as anything.
@@ -358,7 +335,7 @@ fn verify_file(
     declared_sha256: Option<&str>,
     received: Option<(u64, &str, &str)>,
     progress: Option<Py<PyAny>>,
-) -> PyResult<FileReport> {
+) -> PyResult<String> {
     let received = received
         .map(|(size, sha256, blake3)| {
             Ok::<_, Error>(hasher::Digests {
@@ -378,25 +355,10 @@ fn verify_file(
         received,
     };
     let report = detached(py, progress.as_ref(), |progress| file::verify(&request, progress))?;
-    let signer = report.key.and_then(|place| trust.inner.keys.get(place));
-    let checks = report.checks.into_iter().map(|check| {
-        let check = Check {
-            id: check.id,
-            outcome: check.finding.outcome.name(),
-            reason: check.finding.reason,
-        };
-        Py::new(py, check)
-    });
-    Ok(FileReport {
-        size: report.digests.size,
-        sha256: hex(&report.digests.sha256),
-        blake3: hex(&report.digests.blake3),
-        format: report.format.name(),
-        outcome: report.outcome.name(),
-        checks: checks.collect::<PyResult<_>>()?,
-        claims: report.claims,
-        key_id: signer.map(|key| key.id.clone()),
-        key_fingerprint: signer.map(|key| key.fingerprint.clone()),
+    report::document(&report).map_err(|error| {
+        PyErr::from(Error::Unreadable(format!(
+            "the report cannot be written: {error}"
+        )))
     })
 }
 
@@ -492,8 +454,8 @@ fn fault() {
 mod _verifier {
     #[pymodule_export]
     use super::{
-        BatchReport, Check, Digests, EnvelopeVerdict, FileReport, Hasher, KeyInfo, Trust, TrustKey, fault,
-        hash_file, inspect_key, verify_attestations, verify_file,
+        BatchReport, Digests, EnvelopeVerdict, Hasher, KeyInfo, Trust, TrustKey, fault, hash_file,
+        inspect_key, verify_attestations, verify_file,
     };
 
     #[pymodule_export]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use rustix::fs::{Advice, OFlags, fadvise};
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
 use crate::error::{Error, Result};
 use crate::hasher::{Digests, Tree};
@@ -50,15 +51,20 @@ pub enum Sink {
     Sha384(Sha384),
     Sha512(Sha512),
     Blake3(Tree),
+    Shake256(Shake256),
+    /// A digest that somebody made before.
+    Known(Vec<u8>),
 }
 
 impl Sink {
     fn update(&mut self, data: &[u8]) {
         match self {
-            Sink::Sha256(state) => state.update(data),
-            Sink::Sha384(state) => state.update(data),
-            Sink::Sha512(state) => state.update(data),
+            Sink::Sha256(state) => Digest::update(state, data),
+            Sink::Sha384(state) => Digest::update(state, data),
+            Sink::Sha512(state) => Digest::update(state, data),
             Sink::Blake3(tree) => tree.update(data),
+            Sink::Shake256(state) => state.update(data),
+            Sink::Known(_) => {}
         }
     }
 
@@ -69,6 +75,12 @@ impl Sink {
             Sink::Sha384(state) => state.clone().finalize().to_vec(),
             Sink::Sha512(state) => state.clone().finalize().to_vec(),
             Sink::Blake3(tree) => tree.digest().to_vec(),
+            Sink::Shake256(state) => {
+                let mut digest = vec![0; 64];
+                state.clone().finalize_xof().read(&mut digest);
+                digest
+            }
+            Sink::Known(digest) => digest.clone(),
         }
     }
 }
@@ -182,7 +194,13 @@ impl Source {
     }
 
     /// Read `from..to` once, in order, into all sinks; the next buffer is read while this one is hashed.
-    pub fn feed(&self, from: u64, to: u64, sinks: &mut [Sink], progress: &mut Progress<'_>) -> Result<()> {
+    pub fn feed(
+        &self,
+        from: u64,
+        to: u64,
+        sinks: &mut [&mut Sink],
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
         let total = to.saturating_sub(from);
         let capacity = usize::try_from(total).unwrap_or(BUFFER).min(BUFFER);
         let mut front = vec![0; capacity];
@@ -231,10 +249,10 @@ impl Source {
 /// Size, SHA-256 and BLAKE3 of a file, in one pass and in bounded memory.
 pub fn hash_file(path: &Path, progress: &mut Progress<'_>) -> Result<Digests> {
     let source = Source::open(path)?;
-    let mut sinks = [Sink::Sha256(Sha256::new()), Sink::Blake3(Tree::default())];
-    source.feed(0, source.size(), &mut sinks, progress)?;
+    let mut sha256 = Sink::Sha256(Sha256::new());
+    let mut blake3 = Sink::Blake3(Tree::default());
+    source.feed(0, source.size(), &mut [&mut sha256, &mut blake3], progress)?;
     source.ensure_unchanged()?;
-    let [sha256, blake3] = sinks;
     Ok(Digests {
         size: source.size(),
         sha256: fixed(&sha256.digest()),

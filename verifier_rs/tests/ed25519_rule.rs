@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use _verifier::ed25519::{Key, verify_batch};
+use _verifier::keys::ed25519::{Key, verify_batch};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::scalar::Scalar;

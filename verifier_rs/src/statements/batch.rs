@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::dsse::{Envelope, Signature, Statement, Subject};
-use crate::ed25519::{self, Claim};
 use crate::error::Result;
+use crate::keys::ed25519::{self, Claim};
+use crate::keys::method::verify_message;
 use crate::lines::{Line, Lines, MAX_LINE};
 use crate::outcome::{Finding, Outcome};
 use crate::pool::pool;
-use crate::signature::verify_message;
 use crate::source::{Progress, Source};
+use crate::statements::dsse::{Envelope, Signature, Statement, Subject};
 use crate::trust::{Purpose, Trust};
 
 /// Lines per call of the sink.

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::key::{Algorithm, CertificateFacts, Enrolled, PublicKey, read_pem};
-use crate::signature::Method;
+use crate::keys::method::Method;
+use crate::keys::{Algorithm, CertificateFacts, Enrolled, PublicKey, read_pem};
 use crate::time;
 
 const MAX_TEXT: usize = 16 * 1024 * 1024;
@@ -55,7 +55,10 @@ pub enum RsaPadding {
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PssSalt {
+    /// As long as the digest.
     Digest,
+    /// As long as fits.
+    Max,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -65,7 +68,7 @@ pub enum EcdsaEncoding {
     P1363,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hash {
     Sha256,

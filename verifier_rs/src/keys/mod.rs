@@ -1,7 +1,8 @@
 //! Public keys and certificates in PEM, read strictly: one block, one key, nothing around it.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256,
 };
 use der::asn1::{ObjectIdentifier, UintRef};
 use der::{Decode, Encode, Sequence, SliceReader};
@@ -9,8 +10,12 @@ use sha2::{Digest, Sha256, Sha384};
 use spki::SubjectPublicKeyInfoRef;
 use x509_cert::Certificate;
 
-use crate::ed25519;
 use crate::source::hex;
+
+pub mod ed25519;
+pub mod method;
+pub mod mldsa;
+pub mod pss;
 
 /// Far more than the longest key or certificate that makes sense.
 const MAX_PEM: usize = 64 * 1024;
@@ -21,6 +26,10 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// RFC 9881 §3.
+const MLDSA44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+const MLDSA65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+const MLDSA87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
 /// What kind of key it is; the algorithm of a verification follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,9 @@ pub enum Algorithm {
     EcdsaP256,
     EcdsaP384,
     Ed25519,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
 }
 
 impl Algorithm {
@@ -38,14 +50,21 @@ impl Algorithm {
             Algorithm::EcdsaP256 => "ECDSA P-256".to_owned(),
             Algorithm::EcdsaP384 => "ECDSA P-384".to_owned(),
             Algorithm::Ed25519 => "Ed25519".to_owned(),
+            Algorithm::MlDsa44 => "ML-DSA-44".to_owned(),
+            Algorithm::MlDsa65 => "ML-DSA-65".to_owned(),
+            Algorithm::MlDsa87 => "ML-DSA-87".to_owned(),
         }
     }
 
+    /// The size of the key as it is usually told; of ML-DSA the length of the encoded key.
     pub fn bits(self) -> u32 {
         match self {
             Algorithm::Rsa { bits } => bits,
             Algorithm::EcdsaP256 | Algorithm::Ed25519 => 256,
             Algorithm::EcdsaP384 => 384,
+            Algorithm::MlDsa44 => 1312 * 8,
+            Algorithm::MlDsa65 => 1952 * 8,
+            Algorithm::MlDsa87 => 2592 * 8,
         }
     }
 
@@ -145,6 +164,12 @@ impl PublicKey {
                 point = Some(ed25519::Key::parse(raw)?);
                 Algorithm::Ed25519
             }
+            MLDSA44 | MLDSA65 | MLDSA87 if parameters.is_some() => {
+                return Err("the ML-DSA key has parameters, which RFC 9881 forbids".to_owned());
+            }
+            MLDSA44 => Algorithm::MlDsa44,
+            MLDSA65 => Algorithm::MlDsa65,
+            MLDSA87 => Algorithm::MlDsa87,
             RSA_PSS => {
                 return Err(
                     "the key is restricted to RSASSA-PSS; enrol it as a plain RSA key with the option \
@@ -154,7 +179,8 @@ impl PublicKey {
             }
             other => {
                 return Err(format!(
-                    "keys of type {other} are not supported; use RSA, ECDSA P-256 or P-384, or Ed25519"
+                    "keys of type {other} are not supported; use RSA, ECDSA P-256 or P-384, Ed25519 or \
+                     ML-DSA"
                 ));
             }
         };
@@ -165,6 +191,9 @@ impl PublicKey {
             Algorithm::Rsa { bits } if bits >= 2048 => {
                 ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, raw).is_ok()
             }
+            Algorithm::MlDsa44 => ParsedPublicKey::new(&ML_DSA_44, raw).is_ok(),
+            Algorithm::MlDsa65 => ParsedPublicKey::new(&ML_DSA_65, raw).is_ok(),
+            Algorithm::MlDsa87 => ParsedPublicKey::new(&ML_DSA_87, raw).is_ok(),
             Algorithm::Rsa { .. } | Algorithm::Ed25519 => true,
         };
         if !usable {
@@ -181,9 +210,9 @@ impl PublicKey {
 
 /// RSAPublicKey of RFC 8017 A.1.1.
 #[derive(Sequence)]
-struct RsaPublicKey<'a> {
-    modulus: UintRef<'a>,
-    exponent: UintRef<'a>,
+pub(crate) struct RsaPublicKey<'a> {
+    pub modulus: UintRef<'a>,
+    pub exponent: UintRef<'a>,
 }
 
 fn rsa(der: &[u8]) -> Result<Algorithm, String> {
@@ -212,7 +241,7 @@ fn rsa(der: &[u8]) -> Result<Algorithm, String> {
 }
 
 /// Who and when, for a key that came in a certificate.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CertificateFacts {
     pub subject: String,
     pub issuer: String,

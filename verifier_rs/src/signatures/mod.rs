@@ -1,0 +1,34 @@
+//! A detached signature: what kind of file it is, by its own bytes, and what it proves about another file.
+
+pub mod raw;
+
+use serde_json::{Map, Value};
+
+use crate::file::Request;
+use crate::pass::Pass;
+use crate::verdict::Verdict;
+
+/// A signature file that could be read.
+pub trait Detached {
+    /// What form it has, as reports name it.
+    fn form(&self) -> &'static str;
+    /// Ask for what has to be computed while the signed file (of `size` bytes) is read.
+    fn plan(&mut self, pass: &mut Pass, size: u64);
+    /// One verdict for each signature in it.
+    fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict>;
+    /// What it says about itself.
+    fn claims(&self) -> Map<String, Value> {
+        Map::new()
+    }
+}
+
+/// Read a signature file. The form follows from its own bytes; which keys and methods count never does.
+pub fn read(content: &[u8], request: &Request<'_>) -> Result<Box<dyn Detached>, String> {
+    if content.is_empty() {
+        return Err("the signature file is empty".to_owned());
+    }
+    if content.starts_with(b"-----BEGIN ") {
+        return Err("the signature file is PEM; expected the raw signature or its plain base64".to_owned());
+    }
+    Ok(Box::new(raw::Raw::read(content, request.trust)?))
+}

@@ -1,0 +1,161 @@
+//! The bare bytes of a signature over a whole file, made with one of the approved keys.
+
+use base64::Engine;
+
+use crate::encoding;
+use crate::file::Request;
+use crate::keys::Strength;
+use crate::keys::method::Pending;
+use crate::outcome::{Finding, Outcome};
+use crate::pass::{Pass, Ticket};
+use crate::signatures::Detached;
+use crate::trust::{Hash, Trust, describe};
+use crate::verdict::{Moment, Verdict, choose};
+
+/// Far more than the longest signature in base64.
+const MAX_SIGNATURE: usize = 16 * 1024;
+const WHAT: &str = "The detached signature";
+
+/// A signature and what each key that it could be by needs of the file.
+pub struct Raw {
+    signature: Vec<u8>,
+    hashes: Vec<Hash>,
+    /// For each key that signs the message itself: its place, the check that waits, and what feeds it.
+    pending: Vec<(usize, Pending)>,
+    digests: Vec<(Hash, Ticket)>,
+    streams: Vec<Ticket>,
+}
+
+impl Raw {
+    /// Take the content of a signature file: raw bytes, or nothing but base64 (line breaks allowed).
+    pub fn read(content: &[u8], trust: &Trust) -> Result<Self, String> {
+        if content.len() > MAX_SIGNATURE {
+            return Err(format!(
+                "the signature file has {} bytes, more than any signature (limit {MAX_SIGNATURE})",
+                content.len()
+            ));
+        }
+        let signature = base64_text(content).unwrap_or_else(|| content.to_owned());
+        let keys = trust.keys.iter().enumerate();
+        let pending = keys
+            .filter_map(|(place, key)| Some((place, key.method.begin(&key.key, &signature)?)))
+            .collect();
+        let mut hashes: Vec<_> = trust.keys.iter().filter_map(|key| key.method.hash()).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        Ok(Raw {
+            signature,
+            hashes,
+            pending,
+            digests: Vec::new(),
+            streams: Vec::new(),
+        })
+    }
+
+    /// The places of the keys under which it holds; each key is tried in the way of its enrolment only.
+    fn valid(&self, pass: &Pass, trust: &Trust) -> Vec<usize> {
+        let mut valid = Vec::new();
+        let digests: Vec<_> = self
+            .digests
+            .iter()
+            .map(|(hash, ticket)| (*hash, pass.bytes(*ticket)))
+            .collect();
+        for (place, key) in trust.keys.iter().enumerate() {
+            let digest = digests.iter().find(|(hash, _)| Some(*hash) == key.method.hash());
+            if digest.is_some_and(|(_, digest)| key.method.verify_digest(digest, &self.signature)) {
+                valid.push(place);
+            }
+        }
+        for ((place, pending), ticket) in self.pending.iter().zip(&self.streams) {
+            if let (Some(key), Some(state)) = (trust.keys.get(*place), pass.state(*ticket))
+                && pending.holds(&key.key, state)
+            {
+                valid.push(*place);
+            }
+        }
+        valid
+    }
+}
+
+impl Detached for Raw {
+    fn form(&self) -> &'static str {
+        "raw"
+    }
+
+    fn plan(&mut self, pass: &mut Pass, size: u64) {
+        let hashes = self.hashes.iter();
+        self.digests = hashes.map(|hash| (*hash, pass.digest(0, size, *hash))).collect();
+        let pending = self.pending.iter();
+        self.streams = pending
+            .map(|(_, pending)| pass.feed(0, size, pending.sink()))
+            .collect();
+    }
+
+    fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict> {
+        let moment = Moment::receipt(request.at);
+        let keys = &request.trust.keys;
+        let valid = self.valid(pass, request.trust);
+        if let Some(signer) = choose(request, &valid, &moment) {
+            let rule = keys.get(signer).map(|key| key.method.rule()).unwrap_or_default();
+            return vec![Verdict::by(request, signer, WHAT, rule, moment)];
+        }
+        let weak: Vec<_> = keys
+            .iter()
+            .filter(|key| key.key.algorithm.strength() == Strength::Broken)
+            .collect();
+        let tried = keys.len().saturating_sub(weak.len());
+        let (signature, key) = if tried == 0 {
+            (
+                Finding::new(
+                    Outcome::NotRun,
+                    "Not verified: there is no approved key to verify the detached signature with.",
+                ),
+                Finding::new(
+                    Outcome::Fail,
+                    "No key is approved. Register the signing key and have it approved first.",
+                ),
+            )
+        } else {
+            (
+                Finding::new(
+                    Outcome::Fail,
+                    format!(
+                        "The detached signature is not valid under any of the {tried} approved key(s): the file or \
+                         the signature was changed, or it was made with a key that we have not approved or in \
+                         another way than enrolled."
+                    ),
+                ),
+                Finding::new(
+                    Outcome::NotRun,
+                    "Not checked: no approved key is known to have signed.",
+                ),
+            )
+        };
+        let algorithm = match weak.first() {
+            Some(key) => Finding::new(
+                Outcome::Fail,
+                format!("Key {}: {}.", describe(key), key.key.algorithm.weakness()),
+            ),
+            None => Finding::new(
+                Outcome::NotRun,
+                "Not checked: no approved key is known to have signed.",
+            ),
+        };
+        vec![Verdict {
+            algorithm,
+            ..Verdict::unproven(WHAT, signature, key, moment)
+        }]
+    }
+}
+
+/// The bytes, if the whole content is base64 text. A raw signature of 64 or more random bytes never is.
+fn base64_text(content: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = content
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .collect();
+    (text.len() >= 64)
+        .then(|| encoding::STANDARD.decode(&text).ok())
+        .flatten()
+}

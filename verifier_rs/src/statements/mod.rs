@@ -1,0 +1,4 @@
+//! Signed statements: who signed what about which bytes.
+
+pub mod batch;
+pub mod dsse;
