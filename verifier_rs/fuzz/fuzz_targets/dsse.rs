@@ -1,4 +1,4 @@
-use _verifier::dsse::{Envelope, Statement};
+use _verifier::statements::dsse::{Envelope, Statement};
 
 pub fn run(data: &[u8]) {
     if let Ok(envelope) = Envelope::parse(data) {

@@ -1,4 +1,4 @@
-use _verifier::key::read_pem;
+use _verifier::keys::read_pem;
 
 pub fn run(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
