@@ -11,6 +11,7 @@ from portal.verification.faults import contained
 
 Purpose = Literal["firmware", "attestation", "manifest"]
 PURPOSES: tuple[Purpose, ...] = ("firmware", "attestation", "manifest")
+Revocation = Literal["if_given", "required"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,63 @@ class TrustKey:
         """The key as a member of `keys` in a trust file."""
         kind = "certificate" if "-----BEGIN CERTIFICATE-----" in self.pem else "public_key"
         member: dict[str, object] = {"id": self.id, kind: self.pem, "purposes": list(self.purposes)}
-        for name in ("not_before", "not_after", "distrusted_from"):
-            moment: datetime | None = getattr(self, name)
-            if moment is not None:
-                member[name] = _rfc3339(moment)
+        member |= _dates(self)
         options = {name: value for name, value in asdict(self.options).items() if value is not None}
         if options:
             member["options"] = options
         return member
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A certificate at which chains of signers may end, and what it is trusted for.
+
+    `usages` are extended key usages, one of which a signer must have: "codeSigning", "emailProtection",
+    dotted OIDs, or "any" (also none). `subjects` names the only signers that count: subjects in the form of
+    RFC 4514, or fingerprints of keys; None is all of them. Dates as of a key.
+    """
+
+    id: str
+    pem: str
+    purposes: tuple[Purpose, ...] = PURPOSES
+    usages: tuple[str, ...] = ("codeSigning",)
+    subjects: tuple[str, ...] | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    distrusted_from: datetime | None = None
+
+    def as_member(self) -> dict[str, object]:
+        """The root as a member of `roots` in a trust file."""
+        member: dict[str, object] = {
+            "id": self.id,
+            "certificate": self.pem,
+            "purposes": list(self.purposes),
+            "usages": list(self.usages),
+        }
+        if self.subjects is not None:
+            member["subjects"] = list(self.subjects)
+        return member | _dates(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampAuthority:
+    """A time-stamp authority's certificate, or the root at which its chain ends."""
+
+    id: str
+    pem: str
+
+    def as_member(self) -> dict[str, object]:
+        """The authority as a member of `timestamp_authorities` in a trust file."""
+        return {"id": self.id, "certificate": self.pem}
+
+
+def _dates(entry: TrustKey | Root) -> dict[str, object]:
+    moments = {
+        "not_before": entry.not_before,
+        "not_after": entry.not_after,
+        "distrusted_from": entry.distrusted_from,
+    }
+    return {name: _rfc3339(moment) for name, moment in moments.items() if moment is not None}
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -90,13 +140,37 @@ class Trust:
         return cls(_verifier.Trust.parse(text))
 
     @classmethod
-    def build(cls, keys: Sequence[TrustKey], threshold: int = 1) -> Self:
-        """The trust of these keys; `threshold` different public keys must sign. Raises TrustError.
+    def build(
+        cls,
+        keys: Sequence[TrustKey],
+        threshold: int = 1,
+        *,
+        roots: Sequence[Root] = (),
+        intermediates: Sequence[str] = (),
+        crls: Sequence[str] = (),
+        revocation: Revocation = "if_given",
+        timestamp_authorities: Sequence[TimestampAuthority] = (),
+    ) -> Self:
+        """The trust of these keys and roots; `threshold` different public keys must sign. Raises TrustError.
 
-        No keys at all is allowed: then nothing passes.
+        No keys and no roots at all is allowed: then nothing passes. `intermediates` (certificates) and `crls`
+        are PEM; with revocation "required" a chain counts only where lists say that it was not revoked.
         """
-        members = [key.as_member() for key in keys]
-        return cls.parse(json.dumps({"version": 1, "keys": members, "threshold": threshold}))
+        document: dict[str, object] = {
+            "version": 1,
+            "keys": [key.as_member() for key in keys],
+            "threshold": threshold,
+        }
+        members: dict[str, list[object]] = {
+            "roots": [root.as_member() for root in roots],
+            "intermediates": list(intermediates),
+            "crls": list(crls),
+            "timestamp_authorities": [authority.as_member() for authority in timestamp_authorities],
+        }
+        document |= {name: member for name, member in members.items() if member}
+        if revocation != "if_given":
+            document["revocation"] = revocation
+        return cls.parse(json.dumps(document))
 
     @property
     def threshold(self) -> int:

@@ -40,6 +40,7 @@ pub mod statements;
 pub mod time;
 pub mod trust;
 pub mod verdict;
+pub mod x509;
 
 #[cfg(feature = "python")]
 mod python;

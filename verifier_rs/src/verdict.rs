@@ -21,6 +21,16 @@ pub enum TimeSource {
     Timestamp { authority: String },
 }
 
+impl TimeSource {
+    /// Where the time comes from, in words.
+    pub fn words(&self) -> String {
+        match self {
+            TimeSource::Receipt => "time of receipt".to_owned(),
+            TimeSource::Timestamp { authority } => format!("time stamp by {authority:?}"),
+        }
+    }
+}
+
 impl Moment {
     pub fn receipt(at: f64) -> Self {
         Moment {

@@ -131,7 +131,8 @@ impl PublicKey {
         }
     }
 
-    fn from_spki(der: &[u8]) -> Result<Self, String> {
+    /// Read a SubjectPublicKeyInfo in DER.
+    pub fn from_spki(der: &[u8]) -> Result<Self, String> {
         let spki = SubjectPublicKeyInfoRef::from_der(der)
             .map_err(|error| format!("not a SubjectPublicKeyInfo in DER ({error})"))?;
         let raw = spki

@@ -8,6 +8,11 @@ use crate::error::{Error, Result};
 use crate::keys::method::Method;
 use crate::keys::{Algorithm, CertificateFacts, Enrolled, PublicKey, read_pem};
 use crate::time;
+use crate::trust::roots::{AuthorityEntry, Revocation, Root, RootEntry};
+use crate::x509::Certificate;
+use crate::x509::crl::Crl;
+
+pub mod roots;
 
 const MAX_TEXT: usize = 16 * 1024 * 1024;
 const MAX_KEYS: usize = 10_000;
@@ -115,6 +120,11 @@ struct Document {
     version: u32,
     keys: Vec<KeyEntry>,
     threshold: Option<u32>,
+    roots: Option<Vec<RootEntry>>,
+    intermediates: Option<Vec<String>>,
+    crls: Option<Vec<String>>,
+    revocation: Option<Revocation>,
+    timestamp_authorities: Option<Vec<AuthorityEntry>>,
 }
 
 /// One key that somebody approved.
@@ -143,30 +153,11 @@ impl TrustKey {
                 purpose.name()
             ));
         }
-        if let Some(from) = self.distrusted_from
-            && at >= from
-        {
-            let from = time::format(from);
-            return Err(format!(
-                "key {id:?} is distrusted from {from}; the evidence is dated {when}"
-            ));
-        }
-        if let Some(from) = self.not_before
-            && at < from
-        {
-            let from = time::format(from);
-            return Err(format!(
-                "key {id:?} is approved from {from}; the evidence is dated {when}"
-            ));
-        }
-        if let Some(until) = self.not_after
-            && at > until
-        {
-            let until = time::format(until);
-            return Err(format!(
-                "key {id:?} was approved until {until}; the evidence is dated {when}"
-            ));
-        }
+        window(
+            &format!("key {id:?}"),
+            (self.not_before, self.not_after, self.distrusted_from),
+            at,
+        )?;
         if let Some(certificate) = &self.certificate
             && !(certificate.not_before..=certificate.not_after).contains(&at)
         {
@@ -180,9 +171,7 @@ impl TrustKey {
     }
 
     fn read(entry: KeyEntry) -> std::result::Result<Self, String> {
-        if entry.id.is_empty() || entry.id.len() > 200 || entry.id.chars().any(char::is_control) {
-            return Err("id: expected 1 to 200 printable characters".to_owned());
-        }
+        check_id(&entry.id)?;
         let Enrolled { key, certificate } = match (&entry.public_key, &entry.certificate) {
             (Some(pem), None) => {
                 let read = read_pem(pem).map_err(|why| format!("public_key: {why}"))?;
@@ -203,23 +192,10 @@ impl TrustKey {
             }
             (None, None) => return Err("expected public_key or certificate, found neither".to_owned()),
         };
-        let purposes = entry.purposes.unwrap_or_else(|| Purpose::ALL.to_vec());
-        if purposes.is_empty() {
-            return Err("purposes: expected at least one, found none; leave it out for all".to_owned());
-        }
-        let moment = |name: &str, text: Option<String>| match text {
-            None => Ok(None),
-            Some(text) => time::parse(&text).map(Some).ok_or_else(|| {
-                format!("{name}: expected RFC 3339 such as 2026-01-31T12:00:00Z, found {text:?}")
-            }),
-        };
+        let purposes = purposes(entry.purposes)?;
         let not_before = moment("not_before", entry.not_before)?;
         let not_after = moment("not_after", entry.not_after)?;
-        if let (Some(from), Some(until)) = (not_before, not_after)
-            && until < from
-        {
-            return Err("not_after lies before not_before".to_owned());
-        }
+        in_order(not_before, not_after)?;
         let options = entry.options.unwrap_or_default();
         Ok(TrustKey {
             fingerprint: key.fingerprint(),
@@ -235,10 +211,83 @@ impl TrustKey {
     }
 }
 
-/// The approved keys and how many different ones must sign.
+fn check_id(id: &str) -> std::result::Result<(), String> {
+    if id.is_empty() || id.len() > 200 || id.chars().any(char::is_control) {
+        return Err("id: expected 1 to 200 printable characters".to_owned());
+    }
+    Ok(())
+}
+
+fn purposes(given: Option<Vec<Purpose>>) -> std::result::Result<Vec<Purpose>, String> {
+    let purposes = given.unwrap_or_else(|| Purpose::ALL.to_vec());
+    if purposes.is_empty() {
+        return Err("purposes: expected at least one, found none; leave it out for all".to_owned());
+    }
+    Ok(purposes)
+}
+
+fn moment(name: &str, text: Option<String>) -> std::result::Result<Option<f64>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let moment = time::parse(&text);
+    moment
+        .map(Some)
+        .ok_or_else(|| format!("{name}: expected RFC 3339 such as 2026-01-31T12:00:00Z, found {text:?}"))
+}
+
+fn in_order(not_before: Option<f64>, not_after: Option<f64>) -> std::result::Result<(), String> {
+    match (not_before, not_after) {
+        (Some(from), Some(until)) if until < from => Err("not_after lies before not_before".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an entry counts at `at` by its not_before, not_after and distrusted_from; if not, why.
+fn window(
+    what: &str,
+    (not_before, not_after, distrusted_from): (Option<f64>, Option<f64>, Option<f64>),
+    at: f64,
+) -> std::result::Result<(), String> {
+    let when = time::format(at);
+    if let Some(from) = distrusted_from
+        && at >= from
+    {
+        let from = time::format(from);
+        return Err(format!(
+            "{what} is distrusted from {from}; the evidence is dated {when}"
+        ));
+    }
+    if let Some(from) = not_before
+        && at < from
+    {
+        let from = time::format(from);
+        return Err(format!(
+            "{what} is approved from {from}; the evidence is dated {when}"
+        ));
+    }
+    if let Some(until) = not_after
+        && at > until
+    {
+        let until = time::format(until);
+        return Err(format!(
+            "{what} was approved until {until}; the evidence is dated {when}"
+        ));
+    }
+    Ok(())
+}
+
+/// The approved keys and roots, and how many different keys must sign.
+#[derive(Default)]
 pub struct Trust {
     pub keys: Vec<TrustKey>,
     pub threshold: u32,
+    /// Where chains of signers may end.
+    pub roots: Vec<Root>,
+    /// Certificates that help to find a chain but end none.
+    pub intermediates: Vec<Certificate>,
+    pub crls: Vec<Crl>,
+    pub revocation: Revocation,
+    /// Where chains of time-stamp authorities may end.
+    pub timestamp_authorities: Vec<Root>,
 }
 
 impl Trust {
@@ -268,17 +317,44 @@ impl Trust {
             )));
         }
         let mut ids = HashSet::new();
-        let mut keys = Vec::new();
-        for (place, entry) in document.keys.into_iter().enumerate() {
-            let name = format!("keys[{place}] ({:?})", entry.id);
-            if !ids.insert(entry.id.clone()) {
-                return Err(refuse(format!(
+        let mut named = |list: &str, place: usize, id: &str| {
+            let name = format!("{list}[{place}] ({id:?})");
+            if ids.insert(id.to_owned()) {
+                Ok(name)
+            } else {
+                Err(refuse(format!(
                     "{name}: this id was given before; ids must differ"
-                )));
+                )))
             }
-            keys.push(TrustKey::read(entry).map_err(|why| refuse(format!("{name}: {why}")))?);
+        };
+        let mut trust = Trust {
+            threshold,
+            revocation: document.revocation.unwrap_or_default(),
+            ..Trust::default()
+        };
+        for (place, entry) in document.keys.into_iter().enumerate() {
+            let name = named("keys", place, &entry.id)?;
+            let key = TrustKey::read(entry).map_err(|why| refuse(format!("{name}: {why}")))?;
+            trust.keys.push(key);
         }
-        Ok(Trust { keys, threshold })
+        let roots = document.roots.unwrap_or_default();
+        roots::check_count("roots", roots.len()).map_err(refuse)?;
+        for (place, entry) in roots.into_iter().enumerate() {
+            let name = named("roots", place, &entry.id)?;
+            let root = Root::read(entry).map_err(|why| refuse(format!("{name}: {why}")))?;
+            trust.roots.push(root);
+        }
+        let authorities = document.timestamp_authorities.unwrap_or_default();
+        roots::check_count("timestamp_authorities", authorities.len()).map_err(refuse)?;
+        for (place, entry) in authorities.into_iter().enumerate() {
+            let name = named("timestamp_authorities", place, &entry.id)?;
+            let root = Root::authority(entry).map_err(|why| refuse(format!("{name}: {why}")))?;
+            trust.timestamp_authorities.push(root);
+        }
+        trust.intermediates =
+            roots::intermediates(document.intermediates.unwrap_or_default()).map_err(refuse)?;
+        trust.crls = roots::crls(document.crls.unwrap_or_default()).map_err(refuse)?;
+        Ok(trust)
     }
 }
 
