@@ -1,5 +1,6 @@
 """What goes over the wire: strict models for what clients send, plain ones for what they are told."""
 
+import json
 from datetime import date, datetime
 from typing import Annotated, Any, Self
 
@@ -285,7 +286,10 @@ class FailedLine(Told):
 
 
 class SubmissionDetail(Submission):
-    """One submission in full. `pending`: its checks are not all made yet; `checks` are those of run `run`."""
+    """One submission in full. `pending`: its checks are not all made yet; `checks` are those of run `run`.
+
+    `report`: of an image, what the verifier found, the document that `lotgate verify --json` prints.
+    """
 
     pending: bool
     progress: Progress
@@ -300,6 +304,7 @@ class SubmissionDetail(Submission):
     units: int | None
     units_attested: int | None
     failed_lines: list[FailedLine]
+    report: dict[str, Any] | None
 
     @classmethod
     def of_view(cls, view: SubmissionView) -> Self:
@@ -324,6 +329,7 @@ class SubmissionDetail(Submission):
                 FailedLine(line=item.line, outcome=item.outcome, reason=item.reason, subject=item.subject)
                 for item in view.failures
             ],
+            report=json.loads(release.report) if release and release.report else None,
         )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from portal.accounts.models import User
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.firmware.shown import Image, shown
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import (
     Attachment,
@@ -68,6 +69,7 @@ class SubmissionView:
     names: Mapping[str, str]
     replaced_by: Submission | None
     release: FirmwareRelease | None = None
+    image: Image | None = None
     key: SigningKey | None = None
     lot: Lot | None = None
     covered: int = 0
@@ -167,7 +169,11 @@ def _of_kind(session: Session, submission: Submission) -> dict[str, Any]:
             select(FirmwareRelease).where(FirmwareRelease.submission_id == mine)
         ).first()
         key_id = release.signing_key_id if release else None
-        return {"release": release, "key": session.get(SigningKey, key_id) if key_id else None}
+        return {
+            "release": release,
+            "image": shown(release.report) if release else None,
+            "key": session.get(SigningKey, key_id) if key_id else None,
+        }
     if submission.kind is SubmissionKind.LOT:
         lot = session.scalars(select(Lot).where(Lot.submission_id == mine)).first()
         return _lot(session, lot) if lot else {}

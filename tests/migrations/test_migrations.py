@@ -19,7 +19,10 @@ from portal.db import open_engine, open_session
 from portal.ledger.models import Entry
 from portal.ledger.service import append, verify_chain
 from portal.models import metadata
-from portal.suppliers.models import Product, Supplier
+from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.firmware.shown import shown
+from portal.submissions.models import Submission, SubmissionKind
+from portal.suppliers.models import Component, Product, Supplier
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -83,6 +86,47 @@ def test_rows_of_the_first_schema_come_along(engine: Engine) -> None:
         assert session.scalars(select(Product.model)).all() == ["M"]
         assert list(verify_chain(session)) == []
     assert "due_on" in {column["name"] for column in inspect(engine).get_columns("change_requests")}
+
+
+def test_what_images_said_of_themselves_becomes_part_of_their_report(engine: Engine) -> None:
+    with_rows(engine)
+    with open_session(engine) as session:
+        product = session.scalars(select(Product)).one()
+        component = Component(supplier_id="s" * 32, product_id=product.id, name="BMS", created_at=NOW)
+        session.add(component)
+        session.flush()
+        for said in ('{"version": "1.2.3+0"}', "{}"):
+            submission = Submission(
+                supplier_id="s" * 32,
+                product_id=product.id,
+                kind=SubmissionKind.FIRMWARE,
+                title="BMS",
+                created_at=NOW,
+            )
+            session.add(submission)
+            session.flush()
+            session.add(
+                FirmwareRelease(
+                    supplier_id="s" * 32,
+                    submission_id=submission.id,
+                    component_id=component.id,
+                    declared_version=said,
+                )
+            )
+        session.commit()
+    config: Config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        connection.execute(text("UPDATE firmware_releases SET claims = declared_version"))
+    migrate(engine)
+    with open_session(engine) as session:
+        found = session.execute(select(FirmwareRelease.declared_version, FirmwareRelease.report))
+        reports = {row.declared_version: row.report for row in found}
+    assert reports["{}"] is None
+    image = shown(reports['{"version": "1.2.3+0"}'])
+    assert image is not None
+    assert [(name, value.text) for name, value in image.groups[0].facts] == [("Version", "1.2.3+0")]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET kind = 'x'", "DELETE FROM ledger_entries"])

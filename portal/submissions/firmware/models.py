@@ -33,7 +33,7 @@ class FirmwareRelease(SupplierOwned, Base):
     image_version: Mapped[str | None] = mapped_column(String(64))
     security_counter: Mapped[int | None] = mapped_column(BigInteger)
     signing_key_id: Mapped[str | None] = mapped_column(ForeignKey("signing_keys.id"), index=True)
-    claims: Mapped[str] = mapped_column(String, default="{}")  # JSON text: what the image says of itself
+    report: Mapped[str | None] = mapped_column(String)  # the verifier's document of the newest run, JSON text
     accepted_at: Mapped[datetime | None]
     withdrawn_at: Mapped[datetime | None]
 

@@ -1,6 +1,5 @@
 """Firmware: submit an image, and check what it is, who signed it, and where it stands in its line."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +119,7 @@ class FirmwareFindings:
         claims = self.report.claims
         release.sha256 = self.report.sha256
         release.format = self.report.format
-        release.claims = json.dumps(claims)
+        release.report = self.report.document_json
         release.image_version = claims.get("version")
         release.security_counter = claims.get("security_counter")
         release.signing_key_id = self.signing_key_id

@@ -10,6 +10,7 @@ from portal.http.context import session
 from portal.review.read import people
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.firmware.shown import shown
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
@@ -42,6 +43,7 @@ def submission(submission_id: str) -> str:
         runs=runs,
         names=people(session(), (found.submitted_by, found.created_by)),
         release=release,
+        image=shown(release.report) if release else None,
         key=session().get(SigningKey, release.signing_key_id) if release and release.signing_key_id else None,
         lot=lot,
         **(_lot(lot) if lot else {}),
