@@ -42,7 +42,7 @@ _SHORT: Final = frozenset(
         "api",
     }
 )
-_ADDRESSES: Final = ("address", "addr", "offset", "entry", "entry_point", "flags_raw", "magic")
+_HEX: Final = ("address", "addr", "offset", "entry", "entry_point", "magic", "type")
 _SIZES: Final = ("size", "length", "bytes")
 
 
@@ -177,8 +177,8 @@ def _value(name: str, value: Any) -> Value:
         return Value("yes" if value else "no")
     if isinstance(value, int):
         last = name.rsplit("_", 1)[-1]
-        if name in _ADDRESSES or last in _ADDRESSES:
-            return Value(f"0x{value:08x}", Kind.ADDRESS)
+        if name in _HEX or last in _HEX:
+            return Value(f"0x{value:04x}" if last == "type" else f"0x{value:08x}", Kind.ADDRESS)
         if last in _SIZES:
             return Value(str(value), Kind.SIZE)
         return Value(str(value))
