@@ -33,6 +33,7 @@ class TrustKey:
     """One approved key: a PEM public key or certificate, what it may sign, and when it counts.
 
     Times are aware datetimes; from `distrusted_from` on (by the date of the evidence) it no longer counts.
+    `builders` are the URIs that a statement signed with it may name as builder or verifier.
     """
 
     id: str
@@ -42,6 +43,7 @@ class TrustKey:
     not_after: datetime | None = None
     distrusted_from: datetime | None = None
     options: KeyOptions = KeyOptions()
+    builders: tuple[str, ...] = ()
 
     def as_member(self) -> dict[str, object]:
         """The key as a member of `keys` in a trust file."""
@@ -51,6 +53,8 @@ class TrustKey:
         options = {name: value for name, value in asdict(self.options).items() if value is not None}
         if options:
             member["options"] = options
+        if self.builders:
+            member["builders"] = list(self.builders)
         return member
 
 

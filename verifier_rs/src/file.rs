@@ -116,6 +116,10 @@ pub fn verify_source(
         Some(Err(why)) => vec![Verdict::unreadable("The detached signature", why, moment.clone())],
         None => Vec::new(),
     };
+    let by_signature = match &detached {
+        Some(Ok(detached)) => detached.checks(&pass, request),
+        _ => Vec::new(),
+    };
     let (format_finding, unsigned, further, embedded, claims) = match (reading, &container) {
         (Some(reading), _) => {
             let Reading {
@@ -171,6 +175,16 @@ pub fn verify_source(
         ),
     ];
     findings.extend(further);
+    // A file and its signature may both name a builder: one check says both.
+    for (name, finding) in by_signature {
+        match findings.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => {
+                let both = [known.clone(), finding];
+                *known = Finding::worst(both).unwrap_or_else(|| known.clone());
+            }
+            None => findings.push((name, finding)),
+        }
+    }
     let checks: Vec<_> = findings
         .into_iter()
         .map(|(name, finding)| Check {

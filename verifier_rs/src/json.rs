@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::{Map, Number, Value};
 
 /// A string, borrowed from the input where it has no escapes.
 pub struct Text<'de>(pub Cow<'de, str>);
@@ -127,6 +130,98 @@ impl<'de> Deserialize<'de> for Checked {
         }
         deserializer.deserialize_any(V)
     }
+}
+
+/// Any value, checked for double keys and kept.
+pub struct Kept(pub Value);
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Kept;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Kept, E> {
+                Ok(Kept(Value::Bool(value)))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Kept, E> {
+                Ok(Kept(Value::from(value)))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Kept, E> {
+                Ok(Kept(Value::from(value)))
+            }
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Kept, E> {
+                let number =
+                    Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"))?;
+                Ok(Kept(Value::Number(number)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Kept, E> {
+                Ok(Kept(Value::String(text.to_owned())))
+            }
+            fn visit_unit<E>(self) -> Result<Kept, E> {
+                Ok(Kept(Value::Null))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kept, A::Error> {
+                let mut out = Vec::new();
+                while let Some(Kept(value)) = seq.next_element()? {
+                    out.push(value);
+                }
+                Ok(Kept(Value::Array(out)))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Kept, A::Error> {
+                let mut members = Members::of(map);
+                let mut out = Map::new();
+                while let Some(key) = members.key()? {
+                    let Kept(value) = members.value()?;
+                    out.insert(key.into_owned(), value);
+                }
+                Ok(Kept(Value::Object(out)))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// One JSON object and nothing behind it.
+pub fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice(text) {
+        Ok(Kept(Value::Object(members))) => Ok(members),
+        Ok(Kept(_)) => Err("expected a JSON object, found another value".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The keys of the object that a text begins with, as far as it can be read: to recognise what it is.
+pub fn first_keys(text: &[u8]) -> Vec<String> {
+    const MAX_KEYS: usize = 64;
+    struct Seen<'a>(&'a mut Vec<String>);
+    impl<'de> DeserializeSeed<'de> for Seen<'_> {
+        type Value = ();
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+            deserializer.deserialize_map(self)
+        }
+    }
+    impl<'de> Visitor<'de> for Seen<'_> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while self.0.len() < MAX_KEYS
+                && let Some(key) = map.next_key()?
+            {
+                self.0.push(key);
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+    let mut keys = Vec::new();
+    // What is wrong with it is for the parser to tell.
+    let _ = Seen(&mut keys).deserialize(&mut serde_json::Deserializer::from_slice(text));
+    keys
 }
 
 /// Deserialize a type by going through the members of one object.

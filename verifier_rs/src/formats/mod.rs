@@ -10,6 +10,7 @@ use crate::file::Request;
 use crate::outcome::Finding;
 use crate::pass::Pass;
 use crate::source::Source;
+use crate::statements::{self, envelope};
 use crate::trust::Trust;
 use crate::verdict::Verdict;
 
@@ -46,6 +47,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::McubootBigEndian => Ok(Err(
             "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
         )),
+        Format::Dsse => envelope::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -60,19 +62,21 @@ pub enum Format {
     Uf2,
     Srec,
     Dfu,
+    Dsse,
     Opaque,
 }
 
 impl Format {
     /// Whether its inside is not read.
     pub fn closed(self) -> bool {
-        !matches!(self, Format::Mcuboot | Format::McubootBigEndian)
+        !matches!(self, Format::Mcuboot | Format::McubootBigEndian | Format::Dsse)
     }
 
     /// The format in words: "an MCUboot image".
     pub fn title(self) -> &'static str {
         match self {
             Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
+            Format::Dsse => "a DSSE envelope",
             other => other.name(),
         }
     }
@@ -86,6 +90,7 @@ impl Format {
             Format::Uf2 => "uf2",
             Format::Srec => "srec",
             Format::Dfu => "dfu",
+            Format::Dsse => "dsse",
             Format::Opaque => "opaque",
         }
     }
@@ -116,7 +121,7 @@ pub fn detect(source: &Source) -> Result<Format> {
     } else if first_record(start, b"S0").is_some_and(|bytes| srec(&bytes)) {
         Format::Srec
     } else {
-        Format::Opaque
+        statements::detect(source, start)?.unwrap_or(Format::Opaque)
     })
 }
 

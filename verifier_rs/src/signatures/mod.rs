@@ -5,7 +5,9 @@ pub mod raw;
 use serde_json::{Map, Value};
 
 use crate::file::Request;
+use crate::outcome::Finding;
 use crate::pass::Pass;
+use crate::statements;
 use crate::verdict::Verdict;
 
 /// A signature file that could be read.
@@ -16,6 +18,10 @@ pub trait Detached {
     fn plan(&mut self, pass: &mut Pass, size: u64);
     /// One verdict for each signature in it.
     fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict>;
+    /// Further checks of this form: `("builder", …)` becomes `firmware.builder`.
+    fn checks(&self, _: &Pass, _: &Request<'_>) -> Vec<(&'static str, Finding)> {
+        Vec::new()
+    }
     /// What it says about itself.
     fn claims(&self) -> Map<String, Value> {
         Map::new()
@@ -26,6 +32,9 @@ pub trait Detached {
 pub fn read(content: &[u8], request: &Request<'_>) -> Result<Box<dyn Detached>, String> {
     if content.is_empty() {
         return Err("the signature file is empty".to_owned());
+    }
+    if let Some(statement) = statements::detached(content) {
+        return statement;
     }
     if content.starts_with(b"-----BEGIN ") {
         return Err("the signature file is PEM; expected the raw signature or its plain base64".to_owned());

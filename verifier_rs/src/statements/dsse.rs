@@ -7,7 +7,7 @@ use crate::json::Text;
 use crate::object;
 use crate::outcome::{Finding, Outcome};
 
-const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const MAX_SIGNATURES: usize = 16;
 const MAX_SUBJECTS: usize = 4096;

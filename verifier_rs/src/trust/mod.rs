@@ -17,6 +17,8 @@ pub mod roots;
 const MAX_TEXT: usize = 16 * 1024 * 1024;
 const MAX_KEYS: usize = 10_000;
 const MAX_THRESHOLD: u32 = 16;
+const MAX_BUILDERS: usize = 64;
+const MAX_URI: usize = 2048;
 
 /// What a key may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -112,6 +114,7 @@ struct KeyEntry {
     not_after: Option<String>,
     distrusted_from: Option<String>,
     options: Option<Options>,
+    builders: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +138,8 @@ pub struct TrustKey {
     pub certificate: Option<CertificateFacts>,
     pub purposes: Vec<Purpose>,
     pub method: Method,
+    /// Who may be named as builder (or verifier) in what this key signs, by URI; compared as bytes.
+    pub builders: Vec<String>,
     not_before: Option<f64>,
     not_after: Option<f64>,
     distrusted_from: Option<f64>,
@@ -196,6 +201,13 @@ impl TrustKey {
         let not_before = moment("not_before", entry.not_before)?;
         let not_after = moment("not_after", entry.not_after)?;
         in_order(not_before, not_after)?;
+        let builders = entry.builders.unwrap_or_default();
+        if builders.len() > MAX_BUILDERS || builders.iter().any(|uri| !is_uri(uri)) {
+            return Err(format!(
+                "builders: expected at most {MAX_BUILDERS} URIs such as https://builder.example/release, of at \
+                 most {MAX_URI} characters"
+            ));
+        }
         let options = entry.options.unwrap_or_default();
         Ok(TrustKey {
             fingerprint: key.fingerprint(),
@@ -204,6 +216,7 @@ impl TrustKey {
             key,
             certificate,
             purposes,
+            builders,
             not_before,
             not_after,
             distrusted_from: moment("distrusted_from", entry.distrusted_from)?,
@@ -273,6 +286,14 @@ fn window(
         ));
     }
     Ok(())
+}
+
+fn is_uri(text: &str) -> bool {
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    text.len() <= MAX_URI
+        && !scheme.is_empty()
+        && !rest.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The approved keys and roots, and how many different keys must sign.
