@@ -67,6 +67,14 @@ class KeyInfo:
 
 def inspect_key(pem: str) -> KeyInfo: ...
 
+def examine_content(
+    path: str | PathLike[str],
+    known_bad: list[str],
+    rule_files: list[tuple[str, str]],
+    at: float,
+    progress: Callable[[int], object] | None = None,
+) -> str: ...
+def published_key(fingerprint: str) -> str | None: ...
 def verify_file(
     path: str | PathLike[str],
     trust: Trust,

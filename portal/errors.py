@@ -127,6 +127,12 @@ class TrustError(VerifierError):
     code = "trust_error"
 
 
+class RulesError(VerifierError):
+    """YARA rules or a list of known bad digests cannot be used; the message names file and line."""
+
+    code = "rules_error"
+
+
 class UnreadableFile(VerifierError):
     """The file cannot be read as what it claims to be."""
 

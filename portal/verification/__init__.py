@@ -2,6 +2,15 @@
 
 from portal._verifier import ED25519_RULE
 from portal.verification.batches import BatchReport, EnvelopeVerdict, verify_attestations
+from portal.verification.contents import (
+    ContentFinding,
+    ContentReport,
+    ContentRules,
+    examine_content,
+    load_rules,
+    own_rules,
+    published_key,
+)
 from portal.verification.files import FileReport, verify_file
 from portal.verification.hashing import Digests, Hasher, Progress, hash_file
 from portal.verification.outcomes import Check, Outcome, worst
@@ -23,6 +32,9 @@ __all__ = [
     "PURPOSES",
     "BatchReport",
     "Check",
+    "ContentFinding",
+    "ContentReport",
+    "ContentRules",
     "Digests",
     "EnvelopeVerdict",
     "FileReport",
@@ -37,8 +49,12 @@ __all__ = [
     "Trust",
     "TrustKey",
     "TrustedKey",
+    "examine_content",
     "hash_file",
     "inspect_key",
+    "load_rules",
+    "own_rules",
+    "published_key",
     "verify_attestations",
     "verify_file",
     "worst",

@@ -18,6 +18,8 @@ pub enum Error {
     State(String),
     /// The trust file or a key in it cannot be used.
     Trust(String),
+    /// YARA rules that do not compile, or a list that cannot be used.
+    Rules(String),
     /// An argument is outside its range.
     Argument(String),
     /// The caller's callback asked to stop; the caller knows why.
@@ -37,9 +39,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
-            Error::Unreadable(text) | Error::State(text) | Error::Trust(text) | Error::Argument(text) => {
-                f.write_str(text)
-            }
+            Error::Unreadable(text)
+            | Error::State(text)
+            | Error::Trust(text)
+            | Error::Rules(text)
+            | Error::Argument(text) => f.write_str(text),
             Error::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -22,6 +22,7 @@
     )
 )]
 
+pub mod content;
 pub mod encoding;
 pub mod error;
 pub mod file;

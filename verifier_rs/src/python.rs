@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::content::{self, yara::RuleFile};
 use crate::error::Error;
 use crate::keys::{self, Strength, ed25519};
 use crate::pool::pool;
@@ -18,6 +19,7 @@ use crate::statements::batch;
 use crate::trust::{self, Purpose};
 use crate::{file, hasher, report};
 
+import_exception!(portal.errors, RulesError);
 import_exception!(portal.errors, TrustError);
 import_exception!(portal.errors, UnreadableFile);
 import_exception!(portal.errors, VerifierStateError);
@@ -38,6 +40,7 @@ impl From<Error> for PyErr {
             Error::Unreadable(_) | Error::Cancelled => UnreadableFile::new_err(message),
             Error::State(_) => VerifierStateError::new_err(message),
             Error::Trust(_) => TrustError::new_err(message),
+            Error::Rules(_) => RulesError::new_err(message),
             Error::Argument(_) => PyValueError::new_err(message),
         }
     }
@@ -362,6 +365,32 @@ fn verify_file(
     })
 }
 
+/// A look through the bytes of an image: `content::examine` as its JSON document.
+#[pyfunction]
+#[pyo3(signature = (path, known_bad, rule_files, at, progress=None))]
+fn examine_content(
+    py: Python<'_>,
+    path: PathBuf,
+    known_bad: Vec<String>,
+    rule_files: Vec<(String, String)>,
+    at: f64,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let files = rule_files.into_iter().map(|(name, text)| RuleFile { name, text });
+    let rules = content::Rules::new(&known_bad, files.collect())?;
+    let at = moment(at)?;
+    let report = detached(py, progress.as_ref(), |progress| {
+        content::examine(&source::Source::open(&path)?, &rules, at, progress)
+    })?;
+    Ok(report.document.to_string())
+}
+
+/// What a public key is published as, if anybody can sign with it.
+#[pyfunction]
+fn published_key(fingerprint: &str) -> Option<&'static str> {
+    content::known::is_test_key(fingerprint)
+}
+
 /// What became of one line of a batch.
 #[pyclass(frozen, get_all, module = "portal._verifier")]
 struct EnvelopeVerdict {
@@ -454,8 +483,8 @@ fn fault() {
 mod _verifier {
     #[pymodule_export]
     use super::{
-        BatchReport, Digests, EnvelopeVerdict, Hasher, KeyInfo, Trust, TrustKey, fault, hash_file,
-        inspect_key, verify_attestations, verify_file,
+        BatchReport, Digests, EnvelopeVerdict, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault,
+        hash_file, inspect_key, published_key, verify_attestations, verify_file,
     };
 
     #[pymodule_export]
