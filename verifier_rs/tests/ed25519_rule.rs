@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use _verifier::keys::ed25519::{Key, verify_batch};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use _verifier::keys::ed25519::{Claim, Key, verify_batch};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::scalar::Scalar;
 use serde::Deserialize;
@@ -32,15 +32,75 @@ fn alone(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     })
 }
 
-#[test]
-fn cctv_edge_cases_follow_the_rule_exactly() {
+fn cctv() -> Option<Vec<Case>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/cctv/ed25519vectors.json");
     let Ok(text) = std::fs::read_to_string(&path) else {
         println!("skipped: the CCTV vectors are not beside the project");
-        return;
+        return None;
     };
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     assert!(cases.len() > 900);
+    Some(cases)
+}
+
+/// A small generator with a seed, so that every failure can be seen again.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+}
+
+/// The verdicts of batches of random sizes, in a random order of the input, in the input's order again.
+fn in_random_batches(signed: &[Signed], seed: u64) -> Vec<bool> {
+    let mut dice = Dice(seed);
+    let keys: Vec<&Key> = signed.iter().map(|one| &one.key).collect();
+    let mut order: Vec<usize> = (0..signed.len()).collect();
+    for at in (1..order.len()).rev() {
+        order.swap(at, dice.below(at + 1));
+    }
+    let mut held = vec![false; signed.len()];
+    let mut rest = order.as_slice();
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(1 + dice.below(rest.len()));
+        // What the rule refuses by its encoding never reaches a batch.
+        let claims = part
+            .iter()
+            .filter_map(|place| Some((*place, signed[*place].claim()?)))
+            .collect::<Vec<_>>();
+        for ((place, _), verdict) in claims.iter().zip(verify_batch(&keys, &claims)) {
+            held[*place] = verdict;
+        }
+        rest = after;
+    }
+    held
+}
+
+/// A key that obeys the rule, a message and what is claimed to be a signature.
+struct Signed {
+    key: Key,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Signed {
+    fn claim(&self) -> Option<Claim> {
+        self.key.claim(&[&self.message], &self.signature)
+    }
+
+    fn alone(&self) -> bool {
+        self.claim().is_some_and(|claim| self.key.holds(&claim))
+    }
+}
+
+#[test]
+fn cctv_edge_cases_follow_the_rule_exactly() {
+    let Some(cases) = cctv() else { return };
     let (mut valid, mut refused) = (0, 0);
     for case in cases {
         let flags = case.flags.unwrap_or_default();
@@ -156,4 +216,151 @@ fn s_above_the_order_is_refused() {
     }
     assert!(key.claim(&[b"m"], &signature).is_none());
     assert!(key.claim(&[b"m"], &signature[..63]).is_none());
+}
+
+#[test]
+fn cctv_edge_cases_have_one_verdict_however_they_are_split() {
+    let Some(cases) = cctv() else { return };
+    let signed: Vec<_> = cases
+        .iter()
+        .filter_map(|case| {
+            let key = Key::parse(&bytes(&case.key)).ok()?;
+            let message = case.msg.as_bytes().to_vec();
+            let signature = bytes(&case.sig);
+            Some(Signed {
+                key,
+                message,
+                signature,
+            })
+        })
+        .collect();
+    let alone: Vec<_> = signed.iter().map(Signed::alone).collect();
+    assert!(alone.iter().filter(|held| **held).count() > 50);
+    for seed in 0..20 {
+        assert_eq!(in_random_batches(&signed, seed), alone, "seed {seed}");
+    }
+}
+
+/// Signatures of every kind that matters to a batch: good, damaged, with torsion in key or R that only the cofactor
+/// clears, damaged besides, and pairs made by a key's holder so that their errors cancel each other out.
+fn of_every_kind(seed: u64) -> Vec<Signed> {
+    let mut dice = Dice(seed);
+    let mut signed = Vec::new();
+    for n in 0..600 {
+        let torsion = if dice.below(3) == 0 { dice.below(64) } else { 0 };
+        let message = format!("message {n} of {seed}").into_bytes();
+        let (secret, nonce) = (1_000_003 + dice.below(40) as u64, 1 + 1_000 * seed + n as u64);
+        let (secret, nonce) = (Scalar::from(secret), Scalar::from(nonce));
+        let (key, mut signature) = with_torsion(secret, nonce, torsion / 8, torsion % 8, &message);
+        let damage = |signature: &mut Vec<u8>, by: Scalar| {
+            let s: [u8; 32] = signature[32..].try_into().unwrap();
+            let s = Scalar::from_canonical_bytes(s).unwrap() + by;
+            signature[32..].copy_from_slice(s.as_bytes());
+        };
+        let key = || Key::parse(&key).unwrap();
+        match dice.below(12) {
+            0 => damage(&mut signature, Scalar::from(1 + dice.below(1000) as u64)),
+            1 => {
+                let mut opposite = signature.clone();
+                damage(&mut signature, Scalar::from(77_u64));
+                damage(&mut opposite, -Scalar::from(77_u64));
+                signed.push(Signed {
+                    key: key(),
+                    message: message.clone(),
+                    signature: opposite,
+                });
+            }
+            _ => {}
+        }
+        signed.push(Signed {
+            key: key(),
+            message,
+            signature,
+        });
+    }
+    signed
+}
+
+#[test]
+fn single_and_batch_give_one_verdict_on_every_random_split_of_every_kind_of_input() {
+    for seed in 0..6 {
+        let signed = of_every_kind(seed);
+        let alone: Vec<_> = signed.iter().map(Signed::alone).collect();
+        let held = alone.iter().filter(|held| **held).count();
+        assert!(
+            held > 300 && held < signed.len() - 50,
+            "{held} of {} hold",
+            signed.len()
+        );
+        for split in 0..4 {
+            assert_eq!(
+                in_random_batches(&signed, 100 * seed + split),
+                alone,
+                "seed {seed}, split {split}"
+            );
+        }
+    }
+}
+
+#[test]
+fn errors_that_cancel_each_other_out_hide_nobody() {
+    let mut signed = of_every_kind(9);
+    signed.retain(Signed::alone);
+    for (place, by) in [(3, 5_u64), (200, 5), (10, 9), (11, 9)] {
+        let by = if matches!(place, 3 | 10) {
+            Scalar::from(by)
+        } else {
+            -Scalar::from(by)
+        };
+        let s: [u8; 32] = signed[place].signature[32..].try_into().unwrap();
+        let s = Scalar::from_canonical_bytes(s).unwrap() + by;
+        signed[place].signature[32..].copy_from_slice(s.as_bytes());
+    }
+    let keys: Vec<&Key> = signed.iter().map(|one| &one.key).collect();
+    let claims: Vec<_> = signed
+        .iter()
+        .enumerate()
+        .map(|(n, one)| (n, one.claim().unwrap()))
+        .collect();
+    let held = verify_batch(&keys, &claims);
+    let named: Vec<_> = (0..held.len()).filter(|place| !held[*place]).collect();
+    assert_eq!(named, [3, 10, 11, 200]);
+}
+
+#[test]
+fn torsion_is_where_this_rule_and_a_check_without_the_cofactor_differ() {
+    let (mut differ, mut agree) = (0, 0);
+    for torsion in 0..64_u64 {
+        let message = format!("torsion {torsion}").into_bytes();
+        let (a, r) = ((torsion / 8) as usize, (torsion % 8) as usize);
+        let (key, signature) =
+            with_torsion(Scalar::from(4711_u64), Scalar::from(99 + torsion), a, r, &message);
+        assert!(
+            alone(&key, &message, &signature),
+            "torsion {a} in the key, {r} in R"
+        );
+        match UnparsedPublicKey::new(&ED25519, &key).verify(&message, &signature) {
+            Ok(()) => agree += 1,
+            Err(_) => differ += 1,
+        }
+    }
+    assert!(agree >= 1 && differ > 40, "{agree} agree, {differ} differ");
+}
+
+#[test]
+fn every_encoding_of_a_small_order_point_is_refused_as_key_and_as_r() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let key = Key::parse(pair.public_key().as_ref()).unwrap();
+    let good = pair.sign(b"m").as_ref().to_vec();
+    assert!(key.claim(&[b"m"], &good).is_some());
+    for point in EIGHT_TORSION {
+        for sign in [0, 0x80] {
+            // With the sign bit flipped this is the opposite point, or the forbidden encoding of x = 0.
+            let mut encoded = point.compress().to_bytes();
+            encoded[31] ^= sign;
+            assert!(Key::parse(&encoded).is_err(), "{encoded:?}");
+            let signature = [encoded.as_slice(), &good[32..]].concat();
+            assert!(key.claim(&[b"m"], &signature).is_none(), "{encoded:?}");
+        }
+    }
 }
