@@ -2,6 +2,7 @@
 
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+use memchr::memchr2;
 
 const STRICT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(false)
@@ -12,7 +13,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, STRICT
 
 /// Standard or URL-safe base64, not a mixture; as DSSE requires both to be read.
 pub fn either(text: &str) -> Option<Vec<u8>> {
-    let engine = if text.contains(['-', '_']) {
+    let engine = if memchr2(b'-', b'_', text.as_bytes()).is_some() {
         &URL_SAFE
     } else {
         &STANDARD

@@ -31,24 +31,31 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
+/// How many keys of an object are looked through one by one, which is quickest for the few that most have.
+const FEW: usize = 8;
+
 /// The keys of one object so far.
 #[derive(Default)]
 struct Keys<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
+    few: [Cow<'de, str>; FEW],
+    count: usize,
+    many: Option<Box<HashSet<Cow<'de, str>>>>,
 }
 
 impl<'de> Keys<'de> {
-    /// Most objects have few keys, for which looking through a list is quickest; the set keeps the rest linear.
-    fn is_new(&mut self, key: Cow<'de, str>) -> bool {
-        if self.few.contains(&key) {
+    fn is_new(&mut self, key: &Cow<'de, str>) -> bool {
+        let (seen, free) = self.few.split_at_mut_checked(self.count).unwrap_or_default();
+        if seen.contains(key) {
             return false;
         }
-        if self.few.len() < 16 {
-            self.few.push(key);
-            return true;
+        match free.first_mut() {
+            Some(slot) => {
+                *slot = key.clone();
+                self.count = self.count.saturating_add(1);
+                true
+            }
+            None => self.many.get_or_insert_default().insert(key.clone()),
         }
-        self.many.insert(key)
     }
 }
 
@@ -70,7 +77,7 @@ impl<'de, M: MapAccess<'de>> Members<'de, M> {
         let Some(Text(key)) = self.map.next_key()? else {
             return Ok(None);
         };
-        if self.keys.is_new(key.clone()) {
+        if self.keys.is_new(&key) {
             Ok(Some(key))
         } else {
             Err(M::Error::custom(format_args!("the key {key:?} appears twice")))
