@@ -1,4 +1,4 @@
-"""A file of the vault as it was delivered: always a download, never shown, whatever it says it is."""
+"""What is only ever downloaded: a file of the vault as it was delivered, and the report on an image."""
 
 import base64
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from typing import Final
 from urllib.parse import quote
 
 from flask import Response
+from sqlalchemy import select
 
 from portal.errors import NotFound
 from portal.evidence.models import Evidence
 from portal.http.context import parts, session
+from portal.submissions.firmware.models import FirmwareRelease
 
 PIECE: Final = 1 << 20  # bytes of a download that are in memory at once
 
@@ -40,3 +42,19 @@ def download(evidence_id: str) -> Response:
     )
     response.call_on_close(source.close)  # HEAD and readers that leave never begin the pieces
     return response
+
+
+def download_report(submission_id: str) -> Response:
+    """What the verifier found in the image of a submission, if the session may see it. Raises NotFound."""
+    release = (
+        session()
+        .scalars(select(FirmwareRelease).where(FirmwareRelease.submission_id == submission_id))
+        .one_or_none()
+    )
+    if release is None or release.report is None:
+        raise NotFound("There is no such report.")
+    return Response(
+        release.report,
+        mimetype="application/json",
+        headers={"Content-Disposition": f'attachment; filename="image-{submission_id}.json"'},
+    )

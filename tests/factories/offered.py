@@ -3,6 +3,7 @@ outcomes."""
 
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, TypeVar
@@ -150,6 +151,7 @@ class Offered:
                 image_version=version,
                 security_counter=1,
                 signing_key_id=key.id if key else None,
+                report=json.dumps({"version": 1, "format": "mcuboot", "claims": {"version": version}}),
                 accepted_at=self.clock.now() if accepted else None,
                 withdrawn_at=None,
             )

@@ -14,7 +14,7 @@ from portal.submissions.firmware.shown import shown
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
-from portal.web.download import download
+from portal.web.download import download, download_report
 from portal.web.review.blueprint import blueprint
 
 UNITS = 100
@@ -82,6 +82,11 @@ def _lot(lot: Lot) -> dict[str, object]:
         .scalars(select(CustodyEvent).where(CustodyEvent.lot_id == lot.id).order_by(CustodyEvent.position))
         .all(),
     }
+
+
+@blueprint.get("/submissions/<submission_id>/image.json")
+def image_report(submission_id: str) -> Response:
+    return download_report(submission_id)
 
 
 @blueprint.get("/evidence/<evidence_id>")

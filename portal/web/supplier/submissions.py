@@ -15,7 +15,7 @@ from portal.submissions import service
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
 from portal.submissions.read import submission_page, submission_view
 from portal.verification import Outcome
-from portal.web.download import download
+from portal.web.download import download, download_report
 from portal.web.supplier.blueprint import blueprint, own_id
 
 Kind = TypeVar("Kind", bound=StrEnum)
@@ -73,6 +73,11 @@ def submission(submission_id: str) -> str | Response:
         assessment=newest.get(found.product_id),
         may_withdraw=found.state in WITHDRAWABLE,
     )
+
+
+@blueprint.get("/submissions/<submission_id>/image.json")
+def image_report(submission_id: str) -> FlaskResponse:
+    return download_report(submission_id)
 
 
 @blueprint.get("/submissions/<submission_id>/progress")

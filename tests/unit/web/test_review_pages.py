@@ -123,7 +123,7 @@ def read(session: TenantSession, row: T) -> T:
 # --- Who sees what -------------------------------------------------------------------------------
 
 READ = {
-    "assessment", "case", "change", "changes", "evidence", "exceptions", "key", "keys", "product", "queue",
+    "assessment", "case", "change", "changes", "evidence", "exceptions", "image_report", "key", "keys", "product", "queue",
     "reassessments", "submission", "supplier", "suppliers",
 }  # fmt: skip
 SEES: dict[RoleName, set[str]] = {
@@ -148,6 +148,8 @@ def addresses(
     )
     key = desk.offered.key(supplier.id, desk.make.user(R.SUPPLIER_ADMIN, supplier))
     submission = desk.session.scalars(select(Submission).where(Submission.kind == "lot")).one()
+    image = desk.session.scalars(select(Submission).where(Submission.kind == "firmware")).first()
+    assert image is not None
     notice = file_notice(
         desk.session,
         desk.reviewer(),
@@ -166,6 +168,7 @@ def addresses(
         "changes": "/r/changes",
         "evidence": f"/r/evidence/{evidence.id}",
         "exceptions": "/r/exceptions",
+        "image_report": f"/r/submissions/{image.id}/image.json",
         "key": f"/r/keys/{key.id}",
         "keys": "/r/keys",
         "ledger": "/r/ledger",

@@ -123,7 +123,7 @@ def theirs(
     evidence = receive_bytes(session, actor, clock, store, spool, b"%PDF", filename="secret.pdf", limit=99)
     draft = start_questionnaire(session, actor, clock, product_id=product.id)
     file = attach_file(session, actor, clock, draft.id, "sup_maker_name", evidence.id)
-    offered.firmware(product)
+    image = offered.firmware(product)
     assess(session, clock, product.id, cause="test", case_cause=CaseCause.FIRST)
     case, reviewer = open_case(session, product.id), make.actor(RoleName.REVIEWER)
     assert case is not None
@@ -179,6 +179,7 @@ def theirs(
         "request_id": session.scalars(select(ChangeRequest.id)).one(),
         "sign_in_id": begin_sign_in(session, clock, owner, address=None, user_agent="Safari/").id,
         "submission_id": draft.id,
+        "supplier.image_report submission_id": image.id,
         "token_id": token.id,
         "upload_id": upload.id,
         "user_id": make.user(RoleName.SUPPLIER_CONTRIBUTOR, supplier).id,
