@@ -64,6 +64,7 @@ class KeyInfo:
     not_after: float | None
     strong: bool
     weakness: str
+    known_as: str
 
 def inspect_key(pem: str) -> KeyInfo: ...
 

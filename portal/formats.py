@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 
 ACRONYMS = {"api": "API", "bms": "BMS", "bom": "BOM", "csv": "CSV", "id": "ID", "ocv": "OCV", "pdf": "PDF"}
+ACRONYMS |= {"hss": "HSS/LMS", "minisign": "minisign or signify", "openpgp": "OpenPGP", "openssh": "OpenSSH"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _NOTHING = "–"

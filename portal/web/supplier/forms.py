@@ -115,8 +115,8 @@ class KeyForm(FlaskForm):
     pem = TextAreaField(
         "Public key or certificate",
         validators=[InputRequired("Paste the public key.")],
-        description="PEM, beginning with -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----. "
-        "Never the private key.",
+        description="PEM, beginning with -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, or the "
+        "public key of OpenSSH, minisign or signify. Never the private key.",
     )
 
 

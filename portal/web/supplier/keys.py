@@ -1,5 +1,7 @@
 """Signing keys: register one, read its fingerprint to the buyer by another channel, see what became of it."""
 
+from typing import Final
+
 from flask import flash, redirect, render_template, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
@@ -7,9 +9,28 @@ from werkzeug.wrappers import Response
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.http.context import actor, clock, session
 from portal.suppliers import service
+from portal.suppliers.keys import known_as
 from portal.suppliers.models import SigningKey
 from portal.web.supplier.blueprint import blueprint, own_id
 from portal.web.supplier.forms import KeyForm, show
+
+# How the owner of a key computes its fingerprint on another computer, by the encoding it was registered in.
+_DIGEST: Final = "openssl pkey -pubin -outform DER | openssl sha256"
+_PREFIX: Final = r"\060\052\060\005\006\003\053\145\160\003\041\000"
+_ED25519: Final = f"(printf '{_PREFIX}'; {{}} | base64 -d | tail -c 32) | openssl sha256"
+FINGERPRINT_COMMANDS: Final = {
+    "public_key": "openssl pkey -pubin -in key.pem -outform DER | openssl sha256",
+    "certificate": f"openssl x509 -in certificate.pem -noout -pubkey | {_DIGEST}",
+    "openssh": f"ssh-keygen -e -m pkcs8 -f key.pub | {_DIGEST}",
+    "minisign": _ED25519.format("tail -n 1 key.pub"),
+}
+
+
+def fingerprint_command(key: SigningKey) -> str:
+    """For the owner of a key, who reads the fingerprint from another computer and not from this portal."""
+    if key.kind == "openssh" and key.algorithm == "Ed25519":  # ssh-keygen does not convert this kind
+        return _ED25519.format("cut -d ' ' -f 2 key.pub")
+    return FINGERPRINT_COMMANDS[key.kind]
 
 
 @blueprint.get("/keys")
@@ -37,7 +58,7 @@ def new_key() -> str | Response | tuple[str, int]:
             )
         except InvalidInput as error:
             show(form, error)
-            if "PRIVATE KEY" in (form.pem.data or ""):
+            if any("private key:" in problem.found for problem in error.problems):
                 form.pem.data = ""  # it is not sent back over the wire, nor left on the screen
         except Conflict as error:
             form.pem.errors = [error.message]
@@ -54,4 +75,9 @@ def key(key_id: str) -> str:
     found = session().get(SigningKey, key_id)
     if found is None:
         raise NotFound("There is no such key.")
-    return render_template("supplier/key.html", key=found)
+    return render_template(
+        "supplier/key.html",
+        key=found,
+        known_as=known_as(found),
+        command=fingerprint_command(found),
+    )

@@ -1,24 +1,27 @@
-//! Public keys and certificates in PEM, read strictly: one block, one key, nothing around it.
+//! Public keys, checked when they are read, by one fingerprint whatever encoding they came in.
 
+use ::spki::SubjectPublicKeyInfoRef;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ML_DSA_44, ML_DSA_65, ML_DSA_87, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256,
 };
 use der::asn1::{ObjectIdentifier, UintRef};
-use der::{Decode, Encode, Sequence, SliceReader};
+use der::{Decode, Sequence};
 use sha2::{Digest, Sha256, Sha384};
-use spki::SubjectPublicKeyInfoRef;
-use x509_cert::Certificate;
 
 use crate::source::hex;
 
 pub mod ed25519;
 pub mod method;
+pub mod minisign;
 pub mod mldsa;
 pub mod pss;
+mod read;
+pub mod spki;
+pub mod ssh;
 
-/// Far more than the longest key or certificate that makes sense.
-const MAX_PEM: usize = 64 * 1024;
+use read::PRIVATE;
+pub use read::{Enrolled, Hint, read};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
@@ -249,72 +252,4 @@ pub struct CertificateFacts {
     /// Seconds since 1970.
     pub not_before: f64,
     pub not_after: f64,
-}
-
-/// A key and, where it came in one, its certificate.
-pub struct Enrolled {
-    pub key: PublicKey,
-    pub certificate: Option<CertificateFacts>,
-}
-
-/// Read one PEM block: a public key or a certificate. The message says what was found instead.
-pub fn read_pem(pem: &str) -> Result<Enrolled, String> {
-    if pem.len() > MAX_PEM {
-        return Err(format!(
-            "expected at most {MAX_PEM} bytes of PEM, found {}",
-            pem.len()
-        ));
-    }
-    if pem.contains("PRIVATE KEY-----") {
-        return Err(
-            "this is a private key: it must never be uploaded or shared. Treat it as \
-             disclosed, make a new pair, and give the public key (openssl pkey -in KEY -pubout)"
-                .to_owned(),
-        );
-    }
-    let text = pem.trim();
-    let blocks = text.matches("-----BEGIN ").count();
-    if blocks != 1 {
-        return Err(format!("expected exactly one PEM block, found {blocks}"));
-    }
-    if !text.starts_with("-----BEGIN ") || !text.ends_with("-----") {
-        return Err("expected nothing before or after the PEM block, found other text".to_owned());
-    }
-    let (label, der) = der::pem::decode_vec(text.as_bytes())
-        .map_err(|error| format!("the PEM block cannot be decoded ({error})"))?;
-    match label {
-        "PUBLIC KEY" => Ok(Enrolled {
-            key: PublicKey::from_spki(&der)?,
-            certificate: None,
-        }),
-        "CERTIFICATE" => certificate(&der),
-        "RSA PUBLIC KEY" => Err("a PKCS#1 RSA key: convert it with \
-             'openssl rsa -RSAPublicKey_in -in KEY -pubout'"
-            .to_owned()),
-        other => Err(format!(
-            "expected a PEM block PUBLIC KEY or CERTIFICATE, found {other}"
-        )),
-    }
-}
-
-fn certificate(der: &[u8]) -> Result<Enrolled, String> {
-    let mut reader = SliceReader::new(der).map_err(|error| error.to_string())?;
-    let certificate = Certificate::decode(&mut reader)
-        .and_then(|certificate| der::Reader::finish(reader).map(|()| certificate))
-        .map_err(|error| format!("not an X.509 certificate in DER ({error})"))?;
-    let body = certificate.tbs_certificate();
-    let spki = body
-        .subject_public_key_info()
-        .to_der()
-        .map_err(|error| format!("the certificate's key cannot be read ({error})"))?;
-    let validity = body.validity();
-    Ok(Enrolled {
-        key: PublicKey::from_spki(&spki)?,
-        certificate: Some(CertificateFacts {
-            subject: body.subject().to_string(),
-            issuer: body.issuer().to_string(),
-            not_before: validity.not_before.to_unix_duration().as_secs_f64(),
-            not_after: validity.not_after.to_unix_duration().as_secs_f64(),
-        }),
-    })
 }

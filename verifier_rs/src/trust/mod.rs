@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::keys::method::Method;
-use crate::keys::{Algorithm, CertificateFacts, Enrolled, PublicKey, read_pem};
+use crate::keys::{self, Algorithm, CertificateFacts, Enrolled, Hint, PublicKey};
 use crate::time;
 use crate::trust::roots::{AuthorityEntry, Revocation, Root, RootEntry};
 use crate::x509::Certificate;
@@ -136,6 +136,7 @@ pub struct TrustKey {
     pub key: PublicKey,
     pub fingerprint: String,
     pub certificate: Option<CertificateFacts>,
+    pub hint: Option<Hint>,
     pub purposes: Vec<Purpose>,
     pub method: Method,
     /// Who may be named as builder (or verifier) in what this key signs, by URI; compared as bytes.
@@ -177,16 +178,20 @@ impl TrustKey {
 
     fn read(entry: KeyEntry) -> std::result::Result<Self, String> {
         check_id(&entry.id)?;
-        let Enrolled { key, certificate } = match (&entry.public_key, &entry.certificate) {
+        let Enrolled {
+            key,
+            certificate,
+            hint,
+        } = match (&entry.public_key, &entry.certificate) {
             (Some(pem), None) => {
-                let read = read_pem(pem).map_err(|why| format!("public_key: {why}"))?;
+                let read = keys::read(pem).map_err(|why| format!("public_key: {why}"))?;
                 if read.certificate.is_some() {
                     return Err("public_key: found a certificate; give it as \"certificate\"".to_owned());
                 }
                 read
             }
             (None, Some(pem)) => {
-                let read = read_pem(pem).map_err(|why| format!("certificate: {why}"))?;
+                let read = keys::read(pem).map_err(|why| format!("certificate: {why}"))?;
                 if read.certificate.is_none() {
                     return Err("certificate: found a public key; give it as \"public_key\"".to_owned());
                 }
@@ -215,6 +220,7 @@ impl TrustKey {
             id: entry.id,
             key,
             certificate,
+            hint,
             purposes,
             builders,
             not_before,
