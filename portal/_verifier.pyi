@@ -82,6 +82,8 @@ def verify_file(
     purpose: str,
     at: float,
     signature: bytes | None = None,
+    certificates: bytes | None = None,
+    timestamp: bytes | None = None,
     declared_sha256: str | None = None,
     received: tuple[int, str, str] | None = None,
     progress: Callable[[int], object] | None = None,

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def _read_trust(path: Path) -> Trust:
 @click.option("--attestations", type=FILE, help="Verify this file of DSSE envelopes, one a line.")
 @click.option("--trust", "trust_path", required=True, type=FILE, help="The approved keys (TRUST.json).")
 @click.option("--signature", "signature_path", type=FILE, help="A detached signature of FILE.")
+@click.option("--certificates", "certificates_path", type=FILE, help="The signer's certificate chain (PEM).")
+@click.option("--timestamp", "timestamp_path", type=FILE, help="An RFC 3161 time stamp of FILE or SIGNATURE.")
 @click.option("--declared-sha256", callback=_digest, metavar="HEX", help="What the sender says FILE is.")
 @click.option(
     "--at", callback=_moment, metavar="RFC3339", help="The time that counts for keys. Default: now."
@@ -129,6 +132,8 @@ def verify_command(
     attestations: Path | None,
     trust_path: Path,
     signature_path: Path | None,
+    certificates_path: Path | None,
+    timestamp_path: Path | None,
     declared_sha256: str | None,
     at: float,
     as_json: bool,
@@ -138,28 +143,50 @@ def verify_command(
         raise click.UsageError("Give either FILE or --attestations FILE.")
     trust = _read_trust(trust_path)
     if attestations is not None:
-        if signature_path is not None or declared_sha256 is not None:
-            raise click.UsageError("--signature and --declared-sha256 go with FILE, not with --attestations.")
+        if any((signature_path, certificates_path, timestamp_path, declared_sha256)):
+            raise click.UsageError(
+                "--signature, --certificates, --timestamp and --declared-sha256 go with FILE, not with "
+                "--attestations."
+            )
         passed = _verify_batch(attestations, trust, at, as_json)
     else:
         assert file is not None  # noqa: S101 - one of the two is given
-        signature = None
-        if signature_path is not None:
-            try:
-                signature = signature_path.read_bytes()
-            except OSError as error:
-                raise WrongUsage(f"{click.format_filename(signature_path)}: {error.strerror}") from None
-        passed = _verify_one(file, trust, at, signature, declared_sha256, as_json)
+        beside = Beside(
+            _read(signature_path), _read(certificates_path), _read(timestamp_path), declared_sha256
+        )
+        passed = _verify_one(file, trust, at, beside, as_json)
     sys.exit(0 if passed else 1)
 
 
-def _verify_one(
-    path: Path, trust: Trust, at: float, signature: bytes | None, declared: str | None, as_json: bool
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What came along with a file."""
+
+    signature: bytes | None
+    certificates: bytes | None
+    timestamp: bytes | None
+    declared_sha256: str | None
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise WrongUsage(f"{click.format_filename(path or '')}: {error.strerror}") from None
+
+
+def _verify_one(path: Path, trust: Trust, at: float, beside: Beside, as_json: bool) -> bool:
     report: FileReport | None = None
     try:
         done = verify_file(
-            path, trust, at=at, signature=signature, declared_sha256=declared, progress=_progress(path)
+            path,
+            trust,
+            at=at,
+            signature=beside.signature,
+            certificates=beside.certificates,
+            timestamp=beside.timestamp,
+            declared_sha256=beside.declared_sha256,
+            progress=_progress(path),
         )
         report, outcome, checks = done, done.outcome, done.checks
     except (OSError, UnreadableFile, VerifierFault) as error:

@@ -73,6 +73,8 @@ def verify_file(
     at: float,
     purpose: Purpose = "firmware",
     signature: bytes | None = None,
+    certificates: bytes | None = None,
+    timestamp: bytes | None = None,
     declared_sha256: str | None = None,
     received: Digests | None = None,
     progress: Progress | None = None,
@@ -80,7 +82,9 @@ def verify_file(
     """Hash, recognise, parse and verify a file, read once in bounded memory.
 
     `at` (seconds since 1970) is the time that counts for the validity and distrust of keys: when the evidence
-    was received. `signature` is the content of a detached signature file (raw, or base64 text).
+    was received. `signature` is the content of a detached signature file (raw, base64 text, or CMS).
+    `certificates` (PEM, the signer's first) help to find a chain to a root of the trust file; `timestamp` is
+    an RFC 3161 token over the file or over the signature file, and may prove an earlier time than `at`.
     `declared_sha256` is what the sender said. `received` is what was computed while the bytes arrived: a file
     whose inside is not read, and whose signature needs no other digest, is then not hashed once more.
     Progress is in bytes.
@@ -91,6 +95,6 @@ def verify_file(
     """
     known = None if received is None else (received.size, received.sha256, received.blake3)
     document = _verifier.verify_file(
-        path, trust.native, purpose, at, signature, declared_sha256, known, progress
+        path, trust.native, purpose, at, signature, certificates, timestamp, declared_sha256, known, progress
     )
     return FileReport.of(document, at)

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::beside::{Beside, Known};
 use crate::error::{Error, Result};
 use crate::formats::{self, Format, Reading};
 use crate::hasher::Digests;
@@ -13,20 +14,41 @@ use crate::signatures;
 use crate::source::{Progress, Source, fixed, hex};
 use crate::trust::{Hash, Purpose, Trust};
 use crate::verdict::{Moment, Verdict};
+use crate::x509::Certificate;
 
 /// What to verify and by what.
+#[derive(Clone)]
 pub struct Request<'a> {
     pub path: &'a Path,
     pub trust: &'a Trust,
     pub purpose: Purpose,
     /// The content of a detached signature file.
     pub signature: Option<&'a [u8]>,
+    /// Certificates (PEM) that came along: the signer's first, and those between it and a root.
+    pub certificates: Option<&'a [u8]>,
+    /// A time stamp (RFC 3161) over the file or over its signature.
+    pub timestamp: Option<&'a [u8]>,
     /// SHA-256 in hexadecimal, as the sender declared it.
     pub declared_sha256: Option<&'a str>,
     /// When the evidence was received (seconds since 1970): the time that counts where no time stamp proves another.
     pub at: f64,
     /// What was computed while the bytes arrived: a file whose inside is not read is not hashed once more.
     pub received: Option<Digests>,
+    /// What `verify` learns on its way; `None` when it is called.
+    pub known: Option<Known<'a>>,
+}
+
+impl Request<'_> {
+    /// The time by which signatures are judged.
+    pub fn moment(&self) -> Moment {
+        let proven = self.known.and_then(|known| known.moment);
+        proven.cloned().unwrap_or_else(|| Moment::receipt(self.at))
+    }
+
+    /// Certificates that chains may go over.
+    pub fn candidates(&self) -> &[Certificate] {
+        self.known.map(|known| known.certificates).unwrap_or_default()
+    }
 }
 
 pub struct Check {
@@ -67,7 +89,19 @@ pub fn verify_source(
     let size = source.size();
     let format = formats::detect(source)?;
     let mut container = formats::parse(format, source)?;
-    let mut detached = request.signature.map(|bytes| signatures::read(bytes, request));
+    let mut beside = Beside::read(request);
+    let with = |known| Request {
+        known: Some(known),
+        ..request.clone()
+    };
+    let certificates = std::mem::take(&mut beside.certificates);
+    let known = |moment| Known {
+        certificates: &certificates,
+        moment,
+    };
+    let mut detached = request
+        .signature
+        .map(|bytes| signatures::read(bytes, &with(known(None))));
     if let Some(received) = &request.received
         && received.size != size
     {
@@ -89,9 +123,10 @@ pub fn verify_source(
     if let Some(Ok(detached)) = &mut detached {
         detached.plan(&mut pass, size);
     }
+    beside.plan(&mut pass, size);
     // What a file says of itself must come from the very bytes that are hashed, so one that is read inside is hashed.
-    let known = format.closed() && pass.len() == basic;
-    let digests = match request.received.as_ref().filter(|_| known) {
+    let unread = format.closed() && pass.len() == basic;
+    let digests = match request.received.as_ref().filter(|_| unread) {
         Some(received) => {
             pass.given(sha256, received.sha256.to_vec());
             received.clone()
@@ -105,19 +140,25 @@ pub fn verify_source(
             }
         }
     };
+    let stamped = beside.judge(&pass, request);
+    let inside = with(known(stamped.file.as_ref()));
     let reading = match &container {
-        Ok(container) => Some(container.judge(&pass, source, request)?),
+        Ok(container) => Some(container.judge(&pass, source, &inside)?),
         Err(_) => None,
     };
     source.ensure_unchanged()?;
-    let moment = Moment::receipt(request.at);
+    let outside = with(known(stamped.signature.as_ref()));
     let by_file = match &detached {
-        Some(Ok(detached)) => detached.judge(&pass, request),
-        Some(Err(why)) => vec![Verdict::unreadable("The detached signature", why, moment.clone())],
+        Some(Ok(detached)) => detached.judge(&pass, &outside),
+        Some(Err(why)) => vec![Verdict::unreadable(
+            "The detached signature",
+            why,
+            outside.moment(),
+        )],
         None => Vec::new(),
     };
     let by_signature = match &detached {
-        Some(Ok(detached)) => detached.checks(&pass, request),
+        Some(Ok(detached)) => detached.checks(&pass, &outside),
         _ => Vec::new(),
     };
     let (format_finding, unsigned, further, embedded, claims) = match (reading, &container) {
@@ -174,6 +215,11 @@ pub fn verify_source(
             ),
         ),
     ];
+    let stamps = verdicts.iter().filter_map(|verdict| verdict.timestamp.clone());
+    if let Some(finding) = Finding::worst(stamps.chain(stamped.finding.clone())) {
+        findings.push(("timestamp", finding));
+    }
+    findings.append(&mut beside.findings);
     findings.extend(further);
     // A file and its signature may both name a builder: one check says both.
     for (name, finding) in by_signature {
@@ -206,7 +252,7 @@ pub fn verify_source(
         claims,
         signature_form,
         signature_claims,
-        moment,
+        moment: inside.moment(),
     })
 }
 

@@ -22,6 +22,8 @@
     )
 )]
 
+pub mod beside;
+pub mod cms;
 pub mod content;
 pub mod encoding;
 pub mod error;

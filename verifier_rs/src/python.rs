@@ -328,7 +328,10 @@ fn moment(at: f64) -> PyResult<f64> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, trust, purpose, at, signature=None, declared_sha256=None, received=None, progress=None))]
+#[pyo3(signature = (
+    path, trust, purpose, at, signature=None, certificates=None, timestamp=None, declared_sha256=None, received=None,
+    progress=None
+))]
 #[expect(clippy::too_many_arguments, reason = "portal.verification names them")]
 fn verify_file(
     py: Python<'_>,
@@ -337,6 +340,8 @@ fn verify_file(
     purpose: &str,
     at: f64,
     signature: Option<&[u8]>,
+    certificates: Option<&[u8]>,
+    timestamp: Option<&[u8]>,
     declared_sha256: Option<&str>,
     received: Option<(u64, &str, &str)>,
     progress: Option<Py<PyAny>>,
@@ -355,9 +360,12 @@ fn verify_file(
         trust: &trust.inner,
         purpose: Purpose::parse(purpose)?,
         signature,
+        certificates,
+        timestamp,
         declared_sha256,
         at: moment(at)?,
         received,
+        known: None,
     };
     let report = detached(py, progress.as_ref(), |progress| file::verify(&request, progress))?;
     report::document(&report).map_err(|error| {

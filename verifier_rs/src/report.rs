@@ -69,6 +69,8 @@ struct SignatureMembers<'a> {
     algorithm: FindingMembers<'a>,
     rule: Option<&'a str>,
     signer: Option<SignerMembers<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_stamp: Option<FindingMembers<'a>>,
     time: TimeMembers,
 }
 
@@ -140,6 +142,7 @@ fn signature(verdict: &Verdict) -> SignatureMembers<'_> {
             algorithm: &signer.algorithm,
             chain: signer.chain.iter().map(certificate).collect(),
         }),
+        time_stamp: verdict.timestamp.as_ref().map(Into::into),
         time: moment(&verdict.moment),
     }
 }

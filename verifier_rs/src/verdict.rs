@@ -3,6 +3,7 @@
 use crate::file::Request;
 use crate::keys::{Algorithm, CertificateFacts, Strength};
 use crate::outcome::{Finding, Outcome};
+use crate::time;
 use crate::trust::{TrustKey, describe};
 
 /// The time by which keys and certificates are judged, and where it comes from.
@@ -32,6 +33,11 @@ impl TimeSource {
 }
 
 impl Moment {
+    /// The time and where it comes from.
+    pub fn words(&self) -> String {
+        format!("{} ({})", time::format(self.at), self.source.words())
+    }
+
     pub fn receipt(at: f64) -> Self {
         Moment {
             at,
@@ -76,6 +82,8 @@ pub struct Verdict {
     pub rule: Option<String>,
     /// Once it is proven who made it.
     pub signer: Option<Signer>,
+    /// What became of a time stamp over this signature, where there is one.
+    pub timestamp: Option<Finding>,
     pub moment: Moment,
 }
 
@@ -100,6 +108,7 @@ impl Verdict {
             algorithm: strength(key.key.algorithm, rule),
             rule: Some(rule.to_owned()),
             signer: Some(Signer::pinned(key)),
+            timestamp: None,
             moment,
         }
     }
@@ -113,6 +122,7 @@ impl Verdict {
             algorithm: Finding::new(Outcome::NotRun, "Not checked: no signature is proven."),
             rule: None,
             signer: None,
+            timestamp: None,
             moment,
         }
     }

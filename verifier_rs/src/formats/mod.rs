@@ -1,5 +1,6 @@
 //! What kind of file it is, by its own bytes (a name proves nothing), and what reading its inside gives.
 
+pub mod cms;
 pub mod mcuboot;
 pub mod opaque;
 
@@ -44,6 +45,7 @@ pub type Parsed = std::result::Result<Box<dyn Container>, String>;
 pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
     match format {
         Format::Mcuboot => mcuboot::parse(source),
+        Format::Cms => cms::parse(source),
         Format::McubootBigEndian => Ok(Err(
             "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
         )),
@@ -57,6 +59,7 @@ pub enum Format {
     Empty,
     Mcuboot,
     McubootBigEndian,
+    Cms,
     IntelHex,
     Elf,
     Uf2,
@@ -69,7 +72,10 @@ pub enum Format {
 impl Format {
     /// Whether its inside is not read.
     pub fn closed(self) -> bool {
-        !matches!(self, Format::Mcuboot | Format::McubootBigEndian | Format::Dsse)
+        !matches!(
+            self,
+            Format::Mcuboot | Format::McubootBigEndian | Format::Dsse | Format::Cms
+        )
     }
 
     /// The format in words: "an MCUboot image".
@@ -77,6 +83,7 @@ impl Format {
         match self {
             Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
             Format::Dsse => "a DSSE envelope",
+            Format::Cms => "CMS signed data",
             other => other.name(),
         }
     }
@@ -85,6 +92,7 @@ impl Format {
         match self {
             Format::Empty => "empty",
             Format::Mcuboot | Format::McubootBigEndian => "mcuboot",
+            Format::Cms => "cms",
             Format::IntelHex => "intel-hex",
             Format::Elf => "elf",
             Format::Uf2 => "uf2",
@@ -110,6 +118,8 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Mcuboot
     } else if start.starts_with(&mcuboot::MAGIC_BIG_ENDIAN) {
         Format::McubootBigEndian
+    } else if crate::cms::looks_like(start) {
+        Format::Cms
     } else if start.starts_with(b"\x7fELF") {
         Format::Elf
     } else if start.starts_with(b"UF2\n\x57\x51\x5d\x9e") {

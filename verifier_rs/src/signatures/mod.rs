@@ -1,5 +1,6 @@
 //! A detached signature: what kind of file it is, by its own bytes, and what it proves about another file.
 
+pub mod cms;
 pub mod raw;
 
 use serde_json::{Map, Value};
@@ -35,6 +36,9 @@ pub fn read(content: &[u8], request: &Request<'_>) -> Result<Box<dyn Detached>, 
     }
     if let Some(statement) = statements::detached(content) {
         return statement;
+    }
+    if crate::cms::looks_like(content) {
+        return Ok(Box::new(cms::Cms::read(content)?));
     }
     if content.starts_with(b"-----BEGIN ") {
         return Err("the signature file is PEM; expected the raw signature or its plain base64".to_owned());

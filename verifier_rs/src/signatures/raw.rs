@@ -10,7 +10,7 @@ use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::Detached;
 use crate::trust::{Hash, Trust, describe};
-use crate::verdict::{Moment, Verdict, choose};
+use crate::verdict::{Verdict, choose};
 
 /// Far more than the longest signature in base64.
 const MAX_SIGNATURE: usize = 16 * 1024;
@@ -92,7 +92,7 @@ impl Detached for Raw {
     }
 
     fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict> {
-        let moment = Moment::receipt(request.at);
+        let moment = request.moment();
         let keys = &request.trust.keys;
         let valid = self.valid(pass, request.trust);
         if let Some(signer) = choose(request, &valid, &moment) {

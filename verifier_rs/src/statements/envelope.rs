@@ -15,7 +15,7 @@ use crate::statements::in_toto::Facts;
 use crate::statements::signers::{self, Signed, Tried};
 use crate::statements::whole;
 use crate::trust::{Hash, Trust, TrustKey};
-use crate::verdict::{Moment, Verdict};
+use crate::verdict::Verdict;
 
 const WHOLE: &str = "the DSSE envelope";
 
@@ -146,7 +146,7 @@ impl Detached for Dsse {
                 "Not checked: the statement is not about this file.",
             );
             let finding = Finding::new(Outcome::Fail, about.clone());
-            Verdict::unproven(&verdict.what, finding, key, Moment::receipt(request.at))
+            Verdict::unproven(&verdict.what, finding, key, request.moment())
         };
         signed.verdicts.into_iter().map(other).collect()
     }

@@ -106,7 +106,7 @@ pub struct Signed {
 /// Judge the signatures of `whole` ("the DSSE envelope"). Where as many different approved keys signed as must, only
 /// these are judged, and the others are told; else all are.
 pub fn judge(request: &Request<'_>, whole: &str, tried: &[Tried]) -> Signed {
-    let moment = Moment::receipt(request.at);
+    let moment = request.moment();
     let keys = &request.trust.keys;
     let mut out = Signed {
         verdicts: Vec::new(),

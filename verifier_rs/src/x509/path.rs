@@ -48,17 +48,17 @@ pub struct Path {
 
 /// Find a chain from `leaf` over `candidates` and the trust file's own certificates to a root that counts for `role`
 /// at `moment`. `now` is when the evidence was received: what ran out between the two is a note.
-pub fn check(
-    leaf: &Certificate,
-    candidates: &[Certificate],
-    trust: &Trust,
+pub fn check<'a>(
+    leaf: &'a Certificate,
+    candidates: impl IntoIterator<Item = &'a Certificate>,
+    trust: &'a Trust,
     role: Role,
-    moment: &Moment,
+    moment: &'a Moment,
     now: f64,
 ) -> Result<Path, Refusal> {
     signer(leaf, role, moment)?;
     let mut search = Search {
-        candidates: candidates.iter().chain(&trust.intermediates).collect(),
+        candidates: candidates.into_iter().chain(&trust.intermediates).collect(),
         roots: match role {
             Role::Signer(_) => &trust.roots,
             Role::TimeStamp => &trust.timestamp_authorities,
@@ -154,7 +154,7 @@ fn usable(certificate: &Certificate) -> Result<(), Refusal> {
 
 fn in_time(certificate: &Certificate, moment: &Moment) -> Result<(), Refusal> {
     let (title, facts) = (certificate.title(), &certificate.facts);
-    let counts = format!("{} ({})", time::format(moment.at), moment.source.words());
+    let counts = moment.words();
     if moment.at < facts.not_before {
         return Err(Refusal::new(
             Reason::NotYetValid,

@@ -14,7 +14,7 @@ use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
 use crate::source::{Source, hex};
 use crate::trust::{Hash, Trust, TrustKey};
-use crate::verdict::{Moment, Verdict, approval, choose};
+use crate::verdict::{Verdict, approval, choose};
 
 /// The approved keys that a signature's hint names. imgtool hashes the key with the hash of the image.
 fn named(hint: &KeyHint, trust: &Trust) -> Vec<usize> {
@@ -134,7 +134,7 @@ fn one(
 ) -> Verdict {
     let kind = signature.kind.name();
     let what = format!("The embedded {kind} signature");
-    let moment = Moment::receipt(request.at);
+    let moment = request.moment();
     let places = named(&signature.hint, request.trust);
     // 1. the key is one we approved: the hint only says which of them to take.
     let Some((place, key)) = choose(request, &places, &moment)
