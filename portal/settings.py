@@ -45,6 +45,9 @@ class Settings:
     )
     manifest_max_bytes: int = _setting(64 << 20, "bytes", "Largest lot manifest that is read")
     manifest_max_units: int = _setting(100_000, "units", "Most units in one lot")
+    rules_folder: Path | None = _setting(
+        None, "path", "YARA rules (*.yar, *.yara) and known-bad.txt for images; empty: Lotgate's own only"
+    )
     session_idle_minutes: int = _setting(60, "min", "A session ends after this time without a request")
     session_hours: int = _setting(12, "h", "A session ends after this time in any case")
     lockout_failures: int = _setting(8, "tries", "Wrong passwords or codes in a row that lock an account")

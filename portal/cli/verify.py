@@ -10,15 +10,18 @@ from pathlib import Path
 import click
 
 from portal.clock import SystemClock
-from portal.errors import TrustError, UnreadableFile, VerifierFault
+from portal.errors import RulesError, TrustError, UnreadableFile, VerifierFault
 from portal.verification import (
     BatchReport,
     Check,
+    ContentReport,
     EnvelopeVerdict,
     FileReport,
     Outcome,
     Trust,
+    examine_content,
     hash_file,
+    load_rules,
     verify_attestations,
     verify_file,
 )
@@ -126,6 +129,8 @@ def _read_trust(path: Path) -> Trust:
 @click.option(
     "--at", callback=_moment, metavar="RFC3339", help="The time that counts for keys. Default: now."
 )
+@click.option("--content", is_flag=True, help="Look inside FILE as well: keys, credentials, rules, parts.")
+@click.option("--rules", type=FILE, help="A folder of YARA rules for --content, besides Lotgate's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify_command(
     file: Path | None,
@@ -136,17 +141,21 @@ def verify_command(
     timestamp_path: Path | None,
     declared_sha256: str | None,
     at: float,
+    content: bool,
+    rules: Path | None,
     as_json: bool,
 ) -> None:
     """Exit 0 if everything passed, 1 if anything did not, 2 for wrong usage or an unreadable trust file."""
     if (file is None) == (attestations is None):
         raise click.UsageError("Give either FILE or --attestations FILE.")
+    if rules is not None and not content:
+        raise click.UsageError("--rules goes with --content.")
     trust = _read_trust(trust_path)
     if attestations is not None:
-        if any((signature_path, certificates_path, timestamp_path, declared_sha256)):
+        if any((signature_path, certificates_path, timestamp_path, declared_sha256, content)):
             raise click.UsageError(
-                "--signature, --certificates, --timestamp and --declared-sha256 go with FILE, not with "
-                "--attestations."
+                "--signature, --certificates, --timestamp, --declared-sha256 and --content go with FILE, not "
+                "with --attestations."
             )
         passed = _verify_batch(attestations, trust, at, as_json)
     else:
@@ -154,7 +163,8 @@ def verify_command(
         beside = Beside(
             _read(signature_path), _read(certificates_path), _read(timestamp_path), declared_sha256
         )
-        passed = _verify_one(file, trust, at, beside, as_json)
+        inside = _look_inside(file, rules, at) if content else None
+        passed = _verify_one(file, trust, at, beside, inside, as_json)
     sys.exit(0 if passed else 1)
 
 
@@ -175,7 +185,24 @@ def _read(path: Path | None) -> bytes | None:
         raise WrongUsage(f"{click.format_filename(path or '')}: {error.strerror}") from None
 
 
-def _verify_one(path: Path, trust: Trust, at: float, beside: Beside, as_json: bool) -> bool:
+def _look_inside(path: Path, folder: Path | None, at: float) -> ContentReport | Check:
+    """What is inside, or why that cannot be told."""
+    try:
+        return examine_content(path, load_rules(folder), at=at, progress=_progress(path))
+    except RulesError as error:
+        raise WrongUsage(error.message) from None
+    except (OSError, UnreadableFile, VerifierFault) as error:
+        return Check("content.profile", Outcome.UNREADABLE, _why_unreadable(error))
+
+
+def _verify_one(
+    path: Path,
+    trust: Trust,
+    at: float,
+    beside: Beside,
+    inside: ContentReport | Check | None,
+    as_json: bool,
+) -> bool:
     report: FileReport | None = None
     try:
         done = verify_file(
@@ -193,17 +220,24 @@ def _verify_one(path: Path, trust: Trust, at: float, beside: Beside, as_json: bo
         outcome = Outcome.UNREADABLE
         checks = (Check("firmware.format", outcome, _why_unreadable(error)),)
     name = click.format_filename(path)
+    found = inside.checks if isinstance(inside, ContentReport) else () if inside is None else (inside,)
+    passed = outcome is Outcome.PASS and all(
+        check.outcome in (Outcome.PASS, Outcome.NOT_APPLICABLE) for check in found
+    )
     if as_json:
-        _print_json(_file_json(name, report, outcome, checks))
+        document = _file_json(name, report, outcome, checks)
+        if inside is not None:
+            document["content"] = inside.document if isinstance(inside, ContentReport) else None
+        _print_json(document)
     else:
         click.echo(f"{name}: {_word(outcome)}")
         if report is not None:
             click.echo(f"  size    {report.size} bytes\n  format  {report.format}")
             click.echo(f"  sha256  {report.sha256}\n  blake3  {report.blake3}")
-        width = max(len(check.id) for check in checks)
-        for check in checks:
+        width = max(len(check.id) for check in (*checks, *found))
+        for check in (*checks, *found):
             click.echo(f"  {check.id:{width}}  {_word(check.outcome):14}  {check.reason}")
-    return outcome is Outcome.PASS
+    return passed
 
 
 def _file_json(

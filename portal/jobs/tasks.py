@@ -151,7 +151,8 @@ def give_up(bench: Bench, job: str, arguments: tuple[str, ...], why: str) -> Non
 
 
 def _limits(bench: Bench) -> submissions.Limits:
-    return submissions.Limits(bench.settings.manifest_max_bytes, bench.settings.manifest_max_units)
+    settings = bench.settings
+    return submissions.Limits(settings.manifest_max_bytes, settings.manifest_max_units, settings.rules_folder)
 
 
 def _progress(bench: Bench, submission_id: str) -> Callable[[int, int, str], None]:

@@ -1,6 +1,7 @@
 """What an examination brings back: made while only reading, written down in one short transaction."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import select, text
@@ -15,10 +16,11 @@ _TURN: Final = 0x4C6F7468  # PostgreSQL advisory lock: one verification is writt
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a lot manifest is read: bytes of each file, and units."""
+    """How much of a lot manifest is read: bytes of each file, and units; where the buyer keeps YARA rules."""
 
     manifest_bytes: int = 64 << 20
     manifest_units: int = 100_000
+    rules_folder: Path | None = None
 
 
 class KindFindings(Protocol):

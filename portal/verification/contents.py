@@ -91,8 +91,8 @@ def examine_content(
     Rules are compiled once for equal text. Progress is in bytes.
 
     Raises OSError and UnreadableFile when the file cannot be read, RulesError for rules that do not compile
-    (naming file and line), ValueError for an `at` that is no time, VerifierFault when the verifier fails: none
-    is a pass.
+    (naming file and line), ValueError for an `at` that is no time, VerifierFault when the verifier fails:
+    none is a pass.
     """
     return ContentReport.of(
         _verifier.examine_content(path, list(rules.known_bad), list(rules.files), at, progress)

@@ -1,5 +1,6 @@
 """Firmware: submit an image, and check what it is, who signed it, and where it stands in its line."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from portal.evidence.ports import BlobStore
 from portal.submissions.drafting import Progress, attach, attached, missing, start
 from portal.submissions.findings import Limits
 from portal.submissions.firmware.history import lineage, rollback, version_of
+from portal.submissions.firmware.inside import Inside, look_inside
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
@@ -99,6 +101,7 @@ class FirmwareFindings:
     """`checks`: of the image by itself. `signing_key_id`: the row of the key that made a valid signature."""
 
     checks: tuple[Check, ...]
+    inside: Inside
     report: FileReport
     signing_key_id: str | None
 
@@ -111,6 +114,7 @@ class FirmwareFindings:
             *self.checks,
             rollback(session, release, mine, claims.get("security_counter")),
             lineage(session, release, mine, self.report.sha256),
+            *self.inside.checks,
         )
 
     def record(self, session: Session, clock: Clock, submission: Submission) -> None:
@@ -119,7 +123,7 @@ class FirmwareFindings:
         claims = self.report.claims
         release.sha256 = self.report.sha256
         release.format = self.report.format
-        release.report = self.report.document_json
+        release.report = json.dumps({**self.report.document, "content": self.inside.document})
         release.image_version = claims.get("version")
         release.security_counter = claims.get("security_counter")
         release.signing_key_id = self.signing_key_id
@@ -128,7 +132,7 @@ class FirmwareFindings:
 
 
 def examine(
-    session: Session, store: BlobStore, submission: Submission, progress: Progress, _limits: Limits
+    session: Session, store: BlobStore, submission: Submission, progress: Progress, limits: Limits
 ) -> FirmwareFindings:
     """All checks of an image by itself. The time that counts for keys is when it was submitted."""
     release = release_of(session, submission.id)
@@ -149,13 +153,21 @@ def examine(
         )
         must_be_delivered(report.sha256, image)
         checks = explained(session, submission.supplier_id, path, report, signature)
+        # By itself and after the verdict on the signatures, which does not depend on it.
+        inside = look_inside(
+            path,
+            limits.rules_folder,
+            at=submission.submitted_at.timestamp(),
+            progress=lambda done: progress(done, image.size, "looking inside the image"),
+        )
     signed_by = session.scalars(
         select(SigningKey.id).where(
             SigningKey.supplier_id == submission.supplier_id,
             SigningKey.fingerprint == (report.key_fingerprint or ""),
         )
     ).first()
-    return FirmwareFindings((*checks, _version(release, report.claims)), report, signed_by)
+    version = _version(release, report.claims)
+    return FirmwareFindings((*checks, version), inside, report, signed_by)
 
 
 def must_be_delivered(sha256: str, evidence: Evidence) -> None:

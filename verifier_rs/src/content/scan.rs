@@ -13,10 +13,11 @@ use crate::error::{Error, Result};
 use crate::pool::pool;
 use crate::source::{Progress, Source};
 
-const PIECE: usize = 2 * 1024 * 1024;
-const PIECE_U64: u64 = 2 * 1024 * 1024;
+/// Small enough for the cache of a core: a piece is looked at twice.
+const PIECE: usize = 256 * 1024;
+const PIECE_U64: u64 = 256 * 1024;
 /// Pieces that are in memory at once, at most.
-const MAX_PIECES: usize = 8;
+const MAX_PIECES: usize = 64;
 /// Places of one group that are looked at; an image that has more is told as not looked through.
 pub const MAX_PLACES: usize = 20_000;
 
@@ -60,7 +61,11 @@ pub fn scan(source: &Source, progress: &mut Progress<'_>) -> Result<Scan> {
     let room = PIECE.saturating_add(anchors.longest);
     let most = usize::try_from(size).unwrap_or(usize::MAX).min(room);
     let pieces = usize::try_from(size.div_ceil(PIECE_U64)).unwrap_or(usize::MAX);
-    let together = pool.current_num_threads().clamp(1, MAX_PIECES).min(pieces.max(1));
+    let together = pool
+        .current_num_threads()
+        .saturating_mul(8)
+        .clamp(1, MAX_PIECES)
+        .min(pieces.max(1));
     let mut buffers = vec![vec![0_u8; most]; together];
     let mut at = 0_u64;
     while at < size {

@@ -13,8 +13,8 @@ use crate::source::Source;
 pub const MAGIC: &[u8] = b"\x53\x42\x4f\x4d\xd6\xba\x2e\xac\xa3\xe6\x7a\x52\xaa\xee\x3b\xaf";
 /// No known header is longer; room is left for those to come.
 const MAX_HEADER: u16 = 256;
-/// Memory of the LZMA decoder, in KiB.
-const LZMA_MEMORY: u32 = 64 * 1024;
+/// Memory of the LZMA decoder, in KiB: the dictionary of `xz -9` has 64 MiB.
+const LZMA_MEMORY: u32 = 66 * 1024;
 
 struct Header {
     size: u64,
