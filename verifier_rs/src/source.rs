@@ -54,6 +54,8 @@ pub enum Sink {
     /// The bytes themselves, where they are few.
     Keep(Vec<u8>),
     Shake256(Shake256),
+    /// The sum of all bytes modulo 2³², as cpio's format "crc" records it.
+    Sum(u32),
     /// A digest that somebody made before.
     Known(Vec<u8>),
 }
@@ -67,6 +69,12 @@ impl Sink {
             Sink::Blake3(tree) => tree.update(data),
             Sink::Keep(bytes) => bytes.extend_from_slice(data),
             Sink::Shake256(state) => state.update(data),
+            Sink::Sum(sum) => {
+                // Pieces this short cannot overflow, so that the sum is made with vectors.
+                for piece in data.chunks(1 << 16) {
+                    *sum = sum.wrapping_add(piece.iter().map(|byte| u32::from(*byte)).sum());
+                }
+            }
             Sink::Known(_) => {}
         }
     }
@@ -84,6 +92,7 @@ impl Sink {
                 state.clone().finalize_xof().read(&mut digest);
                 digest
             }
+            Sink::Sum(sum) => sum.to_be_bytes().to_vec(),
             Sink::Known(digest) => digest.clone(),
         }
     }

@@ -16,6 +16,7 @@ mod detached;
 mod dsse;
 mod key;
 mod mcuboot;
+mod swupdate;
 mod trust;
 
 /// Name and entry of each.
@@ -26,6 +27,7 @@ pub const ALL: &[Target] = &[
     ("dsse", dsse::run),
     ("key", key::run),
     ("mcuboot", mcuboot::run),
+    ("swupdate", swupdate::run),
     ("trust", trust::run),
 ];
 

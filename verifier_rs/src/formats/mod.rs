@@ -1,8 +1,10 @@
 //! What kind of file it is, by its own bytes (a name proves nothing), and what reading its inside gives.
 
+pub mod archive;
 pub mod cms;
 pub mod mcuboot;
 pub mod opaque;
+pub mod swupdate;
 
 use serde_json::{Map, Value};
 
@@ -38,6 +40,16 @@ pub struct Reading {
     pub claims: Map<String, Value>,
 }
 
+/// Up to five things that are wrong, in one sentence, and how many more there are.
+pub fn several(faults: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    if let Some(more) = faults.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
+}
+
 /// A container, or why the file cannot be read as what it begins like.
 pub type Parsed = std::result::Result<Box<dyn Container>, String>;
 
@@ -50,6 +62,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
             "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
         )),
         Format::Dsse => envelope::parse(source),
+        Format::Swupdate => swupdate::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -66,6 +79,7 @@ pub enum Format {
     Srec,
     Dfu,
     Dsse,
+    Swupdate,
     Opaque,
 }
 
@@ -74,7 +88,7 @@ impl Format {
     pub fn closed(self) -> bool {
         !matches!(
             self,
-            Format::Mcuboot | Format::McubootBigEndian | Format::Dsse | Format::Cms
+            Format::Mcuboot | Format::McubootBigEndian | Format::Dsse | Format::Cms | Format::Swupdate
         )
     }
 
@@ -84,6 +98,7 @@ impl Format {
             Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
             Format::Dsse => "a DSSE envelope",
             Format::Cms => "CMS signed data",
+            Format::Swupdate => "a SWUpdate package (cpio)",
             other => other.name(),
         }
     }
@@ -99,6 +114,7 @@ impl Format {
             Format::Srec => "srec",
             Format::Dfu => "dfu",
             Format::Dsse => "dsse",
+            Format::Swupdate => "swupdate",
             Format::Opaque => "opaque",
         }
     }
@@ -124,6 +140,11 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Elf
     } else if start.starts_with(b"UF2\n\x57\x51\x5d\x9e") {
         Format::Uf2
+    } else if start.starts_with(archive::cpio::CRC)
+        || archive::cpio::first_name(start)
+            .is_some_and(|name| name.starts_with(swupdate::DESCRIPTION.as_bytes()))
+    {
+        Format::Swupdate
     } else if start.starts_with(b"DfuSe") || dfu_suffix {
         Format::Dfu
     } else if first_record(start, b":").is_some_and(|bytes| intel_hex(&bytes)) {

@@ -9,7 +9,7 @@ use crate::keys::method::Pending;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::Detached;
-use crate::trust::{Hash, Trust, describe};
+use crate::trust::{Hash, Trust, TrustKey, describe};
 use crate::verdict::{Verdict, choose};
 
 /// Far more than the longest signature in base64.
@@ -99,52 +99,74 @@ impl Detached for Raw {
             let rule = keys.get(signer).map(|key| key.method.rule()).unwrap_or_default();
             return vec![Verdict::by(request, signer, WHAT, rule, moment)];
         }
-        let weak: Vec<_> = keys
-            .iter()
-            .filter(|key| key.key.algorithm.strength() == Strength::Broken)
-            .collect();
-        let tried = keys.len().saturating_sub(weak.len());
-        let (signature, key) = if tried == 0 {
-            (
-                Finding::new(
-                    Outcome::NotRun,
-                    "Not verified: there is no approved key to verify the detached signature with.",
-                ),
-                Finding::new(
-                    Outcome::Fail,
-                    "No key is approved. Register the signing key and have it approved first.",
-                ),
-            )
-        } else {
-            (
-                Finding::new(
-                    Outcome::Fail,
-                    format!(
-                        "The detached signature is not valid under any of the {tried} approved key(s): the file or \
-                         the signature was changed, or it was made with a key that we have not approved or in \
-                         another way than enrolled."
-                    ),
-                ),
-                Finding::new(
-                    Outcome::NotRun,
-                    "Not checked: no approved key is known to have signed.",
-                ),
-            )
-        };
-        let algorithm = match weak.first() {
-            Some(key) => Finding::new(
-                Outcome::Fail,
-                format!("Key {}: {}.", describe(key), key.key.algorithm.weakness()),
+        vec![nobody(WHAT, request)]
+    }
+}
+
+/// The verdict on a signature over bytes at hand that does not say whose it is. `holds` tries one key in the one way
+/// that counts, and gives the rule by which the signature is valid under it.
+pub fn by_any(what: &str, request: &Request<'_>, holds: impl Fn(&TrustKey) -> Option<String>) -> Verdict {
+    let moment = request.moment();
+    let keys = request.trust.keys.iter().enumerate();
+    let valid: Vec<_> = keys
+        .filter_map(|(place, key)| Some((place, holds(key)?)))
+        .collect();
+    let places: Vec<_> = valid.iter().map(|(place, _)| *place).collect();
+    let signer = choose(request, &places, &moment);
+    match valid.into_iter().find(|(place, _)| Some(*place) == signer) {
+        Some((place, rule)) => Verdict::by(request, place, what, &rule, moment),
+        None => nobody(what, request),
+    }
+}
+
+/// The verdict on a signature that is not by any approved key.
+fn nobody(what: &str, request: &Request<'_>) -> Verdict {
+    let moment = request.moment();
+    let keys = &request.trust.keys;
+    let weak: Vec<_> = keys
+        .iter()
+        .filter(|key| key.key.algorithm.strength() == Strength::Broken)
+        .collect();
+    let tried = keys.len().saturating_sub(weak.len());
+    let (signature, key) = if tried == 0 {
+        (
+            Finding::new(
+                Outcome::NotRun,
+                "Not verified: there is no approved key to verify the signature with.",
             ),
-            None => Finding::new(
+            Finding::new(
+                Outcome::Fail,
+                "No key is approved. Register the signing key and have it approved first.",
+            ),
+        )
+    } else {
+        (
+            Finding::new(
+                Outcome::Fail,
+                format!(
+                    "{what} is not valid under any of the {tried} approved key(s): the file or the signature was \
+                     changed, or it was made with a key that we have not approved or in another way than enrolled."
+                ),
+            ),
+            Finding::new(
                 Outcome::NotRun,
                 "Not checked: no approved key is known to have signed.",
             ),
-        };
-        vec![Verdict {
-            algorithm,
-            ..Verdict::unproven(WHAT, signature, key, moment)
-        }]
+        )
+    };
+    let algorithm = match weak.first() {
+        Some(key) => Finding::new(
+            Outcome::Fail,
+            format!("Key {}: {}.", describe(key), key.key.algorithm.weakness()),
+        ),
+        None => Finding::new(
+            Outcome::NotRun,
+            "Not checked: no approved key is known to have signed.",
+        ),
+    };
+    Verdict {
+        algorithm,
+        ..Verdict::unproven(what, signature, key, moment)
     }
 }
 
