@@ -99,6 +99,35 @@ class EnvelopeVerdict:
     predicate_type: str
 
 @final
+class EnvelopeChunk:
+    """The verdicts on `count` lines from `first` on: failures one by one, passes as columns.
+
+    Numbers are in the byte order of the machine. `lines`, `signers`, `subjects` and `kinds` have one entry for each line that
+    passed, in order; what a line has several of stands one after the other in a column of its own.
+    """
+
+    first: int
+    count: int
+    failures: list[EnvelopeVerdict]
+    lines: bytes
+    """u32: how many lines after `first`."""
+    signers: bytes
+    """u8: how many different approved keys signed."""
+    keys: bytes
+    """u16, one for each signer: the key's place in the trust file."""
+    subjects: bytes
+    """u16: how many subjects the statement has."""
+    sha256: bytes
+    """32 bytes for each subject; zeros where only another digest binds it."""
+    name_ends: bytes
+    """u32, one for each subject: where its name ends in `names`, in bytes."""
+    names: bytes
+    """UTF-8."""
+    kinds: bytes
+    """u16: the place of the predicate type in `predicate_types`."""
+    predicate_types: list[str]
+
+@final
 class BatchReport:
     total: int
     passed: int
@@ -113,6 +142,6 @@ def verify_attestations(
     trust: Trust,
     purpose: str,
     at: float,
-    sink: Callable[[list[EnvelopeVerdict]], object] | None = None,
+    sink: Callable[[EnvelopeChunk], object] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> BatchReport: ...

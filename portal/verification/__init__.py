@@ -1,7 +1,7 @@
 """Bytes in, facts out: typed, pure calls with frozen results. The only room that imports portal._verifier."""
 
 from portal._verifier import ED25519_RULE
-from portal.verification.batches import BatchReport, EnvelopeVerdict, verify_attestations
+from portal.verification.batches import BatchReport, Chunk, EnvelopeVerdict, verify_attestations
 from portal.verification.contents import (
     ContentFinding,
     ContentReport,
@@ -32,6 +32,7 @@ __all__ = [
     "PURPOSES",
     "BatchReport",
     "Check",
+    "Chunk",
     "ContentFinding",
     "ContentReport",
     "ContentRules",

@@ -39,22 +39,22 @@ const FEW: usize = 8;
 struct Keys<'de> {
     few: [Cow<'de, str>; FEW],
     count: usize,
-    many: Option<Box<HashSet<Cow<'de, str>>>>,
+    many: Option<HashSet<Cow<'de, str>>>,
 }
 
 impl<'de> Keys<'de> {
-    fn is_new(&mut self, key: &Cow<'de, str>) -> bool {
+    fn is_new(&mut self, key: Cow<'de, str>) -> bool {
         let (seen, free) = self.few.split_at_mut_checked(self.count).unwrap_or_default();
-        if seen.contains(key) {
+        if seen.contains(&key) {
             return false;
         }
         match free.first_mut() {
             Some(slot) => {
-                *slot = key.clone();
+                *slot = key;
                 self.count = self.count.saturating_add(1);
                 true
             }
-            None => self.many.get_or_insert_default().insert(key.clone()),
+            None => self.many.get_or_insert_default().insert(key),
         }
     }
 }
@@ -77,7 +77,7 @@ impl<'de, M: MapAccess<'de>> Members<'de, M> {
         let Some(Text(key)) = self.map.next_key()? else {
             return Ok(None);
         };
-        if self.keys.is_new(&key) {
+        if self.keys.is_new(key.clone()) {
             Ok(Some(key))
         } else {
             Err(M::Error::custom(format_args!("the key {key:?} appears twice")))

@@ -1,4 +1,4 @@
-//! A file as numbered lines, a bounded number of them at a time.
+//! A file as blocks of numbered lines, bounded in bytes and in lines.
 
 use std::ops::Range;
 
@@ -7,14 +7,38 @@ use memchr::memchr;
 use crate::error::Result;
 use crate::source::Source;
 
-const READ: usize = 4 * 1024 * 1024;
+const READ: usize = 1024 * 1024;
 /// A line that is longer is passed over; the next one is read again.
 pub const MAX_LINE: usize = 1024 * 1024;
 
-/// A line: its number from 1, and its bytes without the end of line; `None` where it is too long.
-pub struct Line {
-    pub number: u64,
-    range: Option<Range<usize>>,
+/// Lines that follow each other, with their bytes.
+#[derive(Default)]
+pub struct Block {
+    /// The number of the first line, from 1.
+    pub first: u64,
+    text: Vec<u8>,
+    lines: Vec<Option<Range<usize>>>,
+}
+
+impl Block {
+    /// The lines without their ends; `None` for one that is too long.
+    pub fn lines(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.lines
+            .iter()
+            .map(|range| range.clone().and_then(|range| self.text.get(range)))
+    }
+
+    pub fn line(&self, nth: usize) -> Option<&[u8]> {
+        self.text.get(self.lines.get(nth)?.clone()?)
+    }
+
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
 }
 
 pub struct Lines<'a> {
@@ -34,15 +58,10 @@ impl<'a> Lines<'a> {
             offset: 0,
             buffer: Vec::new(),
             start: 0,
-            number: 0,
+            number: 1,
             skipping: false,
             ended: false,
         }
-    }
-
-    /// The bytes of a line that the last call of `next` returned.
-    pub fn text(&self, line: &Line) -> Option<&[u8]> {
-        self.buffer.get(line.range.clone()?)
     }
 
     /// How many bytes of the file were read.
@@ -50,40 +69,44 @@ impl<'a> Lines<'a> {
         self.offset
     }
 
-    /// Up to `limit` further lines; none at the end of the file. Ends the life of the lines before.
-    pub fn next(&mut self, limit: usize) -> Result<Vec<Line>> {
-        let mut lines = Vec::new();
-        while lines.len() < limit {
+    /// Fill `block` (whose memory is used again) until it has `limit` lines or `size` bytes; it stays empty at the
+    /// end of the file.
+    pub fn next(&mut self, block: &mut Block, size: usize, limit: usize) -> Result<()> {
+        block.text.clear();
+        block.lines.clear();
+        block.first = self.number;
+        while block.lines.len() < limit && block.text.len() < size {
             let rest = self.buffer.get(self.start..).unwrap_or_default();
             if let Some(length) = memchr(b'\n', rest) {
-                let end = self.start.saturating_add(length);
-                self.push(end, &mut lines);
-                self.start = end.saturating_add(1);
-            } else if self.ended {
-                if self.skipping || !rest.is_empty() {
-                    self.push(self.buffer.len(), &mut lines);
-                }
-                self.start = self.buffer.len();
-                break;
-            } else if lines.is_empty() {
+                self.push(length, block);
+                self.start = self.start.saturating_add(1);
+            } else if !self.ended {
                 self.fill()?;
             } else {
-                // What was found lies in the buffer, which must stay as it is until it is used.
+                if self.skipping || !rest.is_empty() {
+                    self.push(rest.len(), block);
+                }
                 break;
             }
         }
-        Ok(lines)
+        self.number = self
+            .number
+            .saturating_add(u64::try_from(block.len()).unwrap_or(u64::MAX));
+        Ok(())
     }
 
-    fn push(&mut self, end: usize, lines: &mut Vec<Line>) {
-        self.number = self.number.saturating_add(1);
-        let range = self.start..end;
-        let usable = !self.skipping && range.len() <= MAX_LINE;
+    /// The next `length` bytes are a line, or the end of one that is too long.
+    fn push(&mut self, length: usize, block: &mut Block) {
+        let end = self.start.saturating_add(length);
+        let line = self.buffer.get(self.start..end).unwrap_or_default();
+        self.start = end;
+        let usable = !self.skipping && length <= MAX_LINE;
         self.skipping = false;
-        lines.push(Line {
-            number: self.number,
-            range: usable.then_some(range),
-        });
+        block.lines.push(usable.then(|| {
+            let from = block.text.len();
+            block.text.extend_from_slice(line);
+            from..block.text.len()
+        }));
     }
 
     fn fill(&mut self) -> Result<()> {

@@ -1,4 +1,6 @@
-//! The only file that names PyO3: arguments in, frozen results out, errors into the classes of portal.errors.
+//! The only room that names PyO3: arguments in, frozen results out, errors into the classes of portal.errors.
+
+mod batches;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
@@ -15,7 +17,6 @@ use crate::error::Error;
 use crate::keys::{self, Strength, ed25519};
 use crate::pool::pool;
 use crate::source::{self, Progress, hex};
-use crate::statements::batch;
 use crate::trust::{self, Purpose};
 use crate::{file, hasher, report};
 
@@ -401,88 +402,6 @@ fn published_key(fingerprint: &str) -> Option<&'static str> {
     content::known::is_test_key(fingerprint)
 }
 
-/// What became of one line of a batch.
-#[pyclass(frozen, get_all, module = "portal._verifier")]
-struct EnvelopeVerdict {
-    line: u64,
-    outcome: &'static str,
-    reason: String,
-    subjects: Vec<(String, String)>,
-    key_ids: Vec<String>,
-    predicate_type: String,
-}
-
-impl From<batch::Verdict> for EnvelopeVerdict {
-    fn from(verdict: batch::Verdict) -> Self {
-        EnvelopeVerdict {
-            line: verdict.line,
-            outcome: verdict.finding.outcome.name(),
-            reason: verdict.finding.reason,
-            subjects: verdict
-                .subjects
-                .into_iter()
-                .map(|subject| (subject.name, subject.sha256))
-                .collect(),
-            key_ids: verdict.key_ids,
-            predicate_type: verdict.predicate_type,
-        }
-    }
-}
-
-#[pyclass(frozen, get_all, module = "portal._verifier")]
-struct BatchReport {
-    total: u64,
-    passed: u64,
-    failed: u64,
-    unreadable: u64,
-    seconds: f64,
-    outcome: &'static str,
-    reason: String,
-}
-
-#[pyfunction]
-#[pyo3(signature = (path, trust, purpose, at, sink=None, progress=None))]
-fn verify_attestations(
-    py: Python<'_>,
-    path: PathBuf,
-    trust: &Trust,
-    purpose: &str,
-    at: f64,
-    sink: Option<Py<PyAny>>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<BatchReport> {
-    let purpose = Purpose::parse(purpose)?;
-    let at = moment(at)?;
-    let mut raised: Option<PyErr> = None;
-    let result = detached(py, progress.as_ref(), |progress| {
-        let mut deliver = |verdicts: Vec<batch::Verdict>| {
-            let Some(sink) = &sink else { return Ok(()) };
-            let told = Python::attach(|py| {
-                let verdicts: Vec<EnvelopeVerdict> = verdicts.into_iter().map(Into::into).collect();
-                sink.call1(py, (verdicts,)).map(|_| ())
-            });
-            told.map_err(|error| {
-                raised = Some(error);
-                Error::Cancelled
-            })
-        };
-        batch::verify(&path, &trust.inner, purpose, at, &mut deliver, progress)
-    });
-    if let Some(error) = raised {
-        return Err(error);
-    }
-    let report = result?;
-    Ok(BatchReport {
-        total: report.total,
-        passed: report.passed,
-        failed: report.failed,
-        unreadable: report.unreadable,
-        seconds: report.seconds,
-        outcome: report.finding.outcome.name(),
-        reason: report.finding.reason,
-    })
-}
-
 /// Panics, on purpose: the tests prove with it that a fault of the verifier is contained.
 #[pyfunction]
 fn fault() {
@@ -493,9 +412,12 @@ fn fault() {
 mod _verifier {
     #[pymodule_export]
     use super::{
-        BatchReport, Digests, EnvelopeVerdict, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault,
-        hash_file, inspect_key, published_key, verify_attestations, verify_file,
+        Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
+        published_key, verify_file,
     };
+
+    #[pymodule_export]
+    use super::batches::{BatchReport, EnvelopeChunk, EnvelopeVerdict, verify_attestations};
 
     #[pymodule_export]
     const ED25519_RULE: &str = super::ed25519::RULE;

@@ -138,6 +138,15 @@ struct Item<'a> {
 /// One equation over all of them, each with a weight that nobody could choose, proves them together. Where it
 /// fails, the culprits are found by halving, and the same equation without them must hold for the others.
 pub fn verify_batch(keys: &[&Key], claims: &[(usize, Claim)]) -> Vec<bool> {
+    verify_batch_unless(keys, claims, &|| false)
+}
+
+/// The same; once `stopped` says that nobody wants to know any more, nothing is said to hold.
+pub fn verify_batch_unless(
+    keys: &[&Key],
+    claims: &[(usize, Claim)],
+    stopped: &dyn Fn() -> bool,
+) -> Vec<bool> {
     let items = claims.iter().enumerate().filter_map(|(place, (owner, claim))| {
         keys.get(*owner).map(|key| Item {
             place,
@@ -150,14 +159,17 @@ pub fn verify_batch(keys: &[&Key], claims: &[(usize, Claim)]) -> Vec<bool> {
     // The claims of one key beside each other, because their multiples of it make one.
     items.sort_by_key(|item| item.owner);
     let mut culprits = Vec::new();
-    if items.len() <= FEW || !all_but_culprits_hold(&items, &mut culprits) {
+    if items.len() <= FEW || !all_but_culprits_hold(&items, &mut culprits, stopped) {
         culprits = items
             .iter()
-            .filter(|item| !item.key.holds(item.claim))
+            .filter(|item| stopped() || !item.key.holds(item.claim))
             .map(|item| item.place)
             .collect();
     }
     let mut out = vec![false; claims.len()];
+    if stopped() {
+        return out;
+    }
     for item in &items {
         if let Some(slot) = out.get_mut(item.place) {
             *slot = true;
@@ -173,7 +185,7 @@ pub fn verify_batch(keys: &[&Key], claims: &[(usize, Claim)]) -> Vec<bool> {
 
 /// Whether all hold, but for the culprits that were found. It can only be wrong about innocents: where errors were
 /// made to cancel each other out, their makers are not found and this is false.
-fn all_but_culprits_hold(items: &[Item<'_>], culprits: &mut Vec<usize>) -> bool {
+fn all_but_culprits_hold(items: &[Item<'_>], culprits: &mut Vec<usize>, stopped: &dyn Fn() -> bool) -> bool {
     let weights = weights(items);
     let mut minus_error = minus_weighted_error(items, &weights);
     if minus_error.is_small_order() {
@@ -181,6 +193,9 @@ fn all_but_culprits_hold(items: &[Item<'_>], culprits: &mut Vec<usize>) -> bool 
     }
     let mut found = Vec::new();
     for (nth, slice) in items.chunks(SLICE).enumerate() {
+        if stopped() {
+            return true;
+        }
         find_culprits(nth.saturating_mul(SLICE), slice, &error(slice), &mut found);
     }
     let weighted = found
