@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.errors import TrustError
-from portal.suppliers.keys import key_name, trust_key
+from portal.suppliers import enrolment
+from portal.suppliers.keys import key_name
 from portal.suppliers.models import KeyState, SigningKey
 from portal.verification import (
     PURPOSES,
@@ -17,6 +18,7 @@ from portal.verification import (
     FileReport,
     Outcome,
     Purpose,
+    Root,
     Trust,
     TrustKey,
     inspect_key,
@@ -48,9 +50,9 @@ def explained(
     }  # a key that this supplier registered too is theirs
     if not candidates:
         return report.checks
-    trust = Trust.build([_at_any_time(key) for key in candidates.values()])
+    trust = enrolment.trust_of(_at_any_time(key) for key in candidates.values())
     made = verify_file(path, trust, at=report.at, purpose=purpose, signature=signature)
-    key = candidates.get(made.key_fingerprint or "")
+    key = next((key for key in candidates.values() if key.id == made.key_id), None)
     if key is None:
         return report.checks
     why = _why(key) if key.supplier_id == supplier_id else _FOREIGN
@@ -70,7 +72,7 @@ def explained_batch(session: Session, supplier_id: str, makers: Callable[[Trust]
     }
     if not known:
         return ""
-    made = makers(Trust.build([_at_any_time(key) for key in known.values()]))
+    made = makers(enrolment.trust_of(_at_any_time(key) for key in known.values()))
     return next((_why(key) for key_id, key in known.items() if key_id in made), "")
 
 
@@ -92,8 +94,9 @@ def _fits(key: SigningKey, named: Any) -> bool:
         return False
 
 
-def _at_any_time(key: SigningKey) -> TrustKey:
-    return replace(trust_key(key), purposes=PURPOSES, not_before=None, not_after=None, distrusted_from=None)
+def _at_any_time(key: SigningKey) -> TrustKey | Root:
+    entry = enrolment.entry(key.id, key)
+    return replace(entry, purposes=PURPOSES, not_before=None, not_after=None, distrusted_from=None)
 
 
 def _why(key: SigningKey) -> str:

@@ -1,7 +1,6 @@
 """Verbs of signing keys: registered by the supplier, approved and distrusted by the buyer's reviewers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,9 +12,10 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock, rfc3339
 from portal.errors import Conflict, InvalidInput, NotAllowed, Problem, TrustError
 from portal.ledger import service as ledger
+from portal.suppliers import enrolment
 from portal.suppliers.models import KeyPurpose, KeyState, SigningKey
 from portal.suppliers.rules import demand, own_supplier, owned, text_problem
-from portal.verification import KeyInfo, KeyOptions, Trust, TrustKey, inspect_key
+from portal.verification import PURPOSES, KeyInfo, Trust, inspect_key
 
 PEM_MAX: Final = 64 * 1024  # characters
 TYPED: Final = 8  # characters of the fingerprint that a reviewer types
@@ -32,7 +32,7 @@ def register_key(
     purposes: Sequence[str],
     options: Mapping[str, Any] | None = None,
 ) -> SigningKey:
-    """Enrol a public key or certificate for approval. `options`: see portal.verification.KeyOptions.
+    """Enrol a public key or certificate for approval. `options`: see portal.suppliers.enrolment.
 
     Raises InvalidInput (also, and loudly, for a private key), Conflict when the key is registered already.
     """
@@ -156,30 +156,28 @@ def distrust_key(
 
 def trust_for(session: Session, supplier_id: str) -> Trust:
     """The keys that were approved for a supplier, with their purposes, validity and distrust dates."""
-    approved = session.scalars(
+    return enrolment.trust_of(
+        enrolment.entry(name, key) for name, key in _approved(session, supplier_id).items()
+    )
+
+
+def signer_named(session: Session, supplier_id: str, name: str | None) -> SigningKey | None:
+    """The approved key (or certificate authority) that a report on what `trust_for` judged names."""
+    return _approved(session, supplier_id).get(name or "")
+
+
+def _approved(session: Session, supplier_id: str) -> dict[str, SigningKey]:
+    """By the name that reasons call them."""
+    rows = session.scalars(
         select(SigningKey)
         .where(SigningKey.supplier_id == supplier_id, SigningKey.state == KeyState.APPROVED)
         .order_by(SigningKey.registered_at, SigningKey.id)
     )
-    keys: dict[str, TrustKey] = {}
-    for key in approved:
-        name = key_name(key)  # reasons name the key by it
-        name = f"{name} ({key.id})" if name in keys else name
-        keys[name] = replace(trust_key(key), id=name)
-    return Trust.build(list(keys.values()))
-
-
-def trust_key(key: SigningKey) -> TrustKey:
-    """A key as the verifier takes it, whatever its state: the caller decides which ones count."""
-    return TrustKey(
-        id=key.id,
-        pem=key.pem,
-        purposes=tuple(KeyPurpose(purpose).value for purpose in key.purposes),
-        not_before=key.not_before,
-        not_after=key.not_after,
-        distrusted_from=key.distrusted_from,
-        options=KeyOptions(**key.options),
-    )
+    found: dict[str, SigningKey] = {}
+    for key in rows:
+        name = key_name(key)
+        found[f"{name} ({key.id})" if name in found else name] = key
+    return found
 
 
 def key_name(key: SigningKey) -> str:
@@ -211,9 +209,9 @@ def _inspect(pem: str, options: Mapping[str, Any]) -> KeyInfo:
             ),
         ) from None
     try:
-        Trust.build([TrustKey(id="new", pem=pem, options=KeyOptions(**options))])
+        enrolment.trust_of([enrolment.built("new", pem, options, PURPOSES)])
     except (TrustError, TypeError) as error:
-        why = error.message if isinstance(error, TrustError) else "an unknown option"
+        why = error.message if isinstance(error, TrustError) else str(error)
         raise InvalidInput(
             "The key was not registered.",
             (Problem("options", f"options that fit a key {info.algorithm}", why),),

@@ -15,7 +15,7 @@ from portal.clock import Clock
 from portal.db import new_id
 from portal.errors import Conflict, NotAllowed, Problem
 from portal.ledger import service as ledger
-from portal.suppliers.keys import decide_key, distrust_key, key_name, register_key, trust_for, trust_key
+from portal.suppliers.keys import decide_key, distrust_key, key_name, register_key, trust_for
 from portal.suppliers.models import Component, Entity, EntityRole, Product, Supplier
 from portal.suppliers.rules import clean_text, country_problem, demand, own_supplier, owned, text_problem
 
@@ -33,7 +33,6 @@ __all__ = [
     "register_key",
     "remove_entity",
     "trust_for",
-    "trust_key",
     "update_product",
 ]
 

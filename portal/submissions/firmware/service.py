@@ -20,8 +20,8 @@ from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
-from portal.suppliers.keys import trust_for
-from portal.suppliers.models import Component, SigningKey
+from portal.suppliers.keys import signer_named, trust_for
+from portal.suppliers.models import Component
 from portal.suppliers.rules import clean_text, owned
 from portal.verification import Check, Digests, FileReport, Outcome, verify_file
 
@@ -160,14 +160,9 @@ def examine(
             at=submission.submitted_at.timestamp(),
             progress=lambda done: progress(done, image.size, "looking inside the image"),
         )
-    signed_by = session.scalars(
-        select(SigningKey.id).where(
-            SigningKey.supplier_id == submission.supplier_id,
-            SigningKey.fingerprint == (report.key_fingerprint or ""),
-        )
-    ).first()
+    signer = signer_named(session, submission.supplier_id, report.key_id)
     version = _version(release, report.claims)
-    return FirmwareFindings((*checks, version), inside, report, signed_by)
+    return FirmwareFindings((*checks, version), inside, report, signer.id if signer else None)
 
 
 def must_be_delivered(sha256: str, evidence: Evidence) -> None:

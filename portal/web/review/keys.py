@@ -11,7 +11,7 @@ from portal.reassessment import service as reassessment
 from portal.reassessment.touched import submissions_resting_on
 from portal.review import vendors
 from portal.review.read import people
-from portal.suppliers import service
+from portal.suppliers import enrolment, service
 from portal.suppliers.keys import known_as
 from portal.suppliers.models import KeyState, SigningKey, Supplier
 from portal.web.review.blueprint import blueprint
@@ -49,6 +49,7 @@ def show(
         "review/key.html",
         key=found,
         known_as=known_as(found),
+        enrolled=enrolment.words(found.options),
         supplier=session().get_one(Supplier, found.supplier_id),
         names=people(session(), (found.registered_by, found.decided_by, found.distrusted_by)),
         resting=submissions_resting_on(session(), found),

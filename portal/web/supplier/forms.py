@@ -118,6 +118,52 @@ class KeyForm(FlaskForm):
         description="PEM, beginning with -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, or the "
         "public key of OpenSSH, minisign or signify. Never the private key.",
     )
+    method = SelectField(
+        "How detached signatures are made",
+        choices=[
+            ("", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA"),
+            ("pss", "RSA with PSS padding, salt as long as the digest"),
+            ("pss-max", "RSA with PSS padding, the longest salt (what openssl dgst makes by itself)"),
+            ("p1363", "ECDSA as r‖s, 64 or 96 bytes (JOSE, smart cards)"),
+            ("root", "Not by this key: it is a certificate authority, and signers have certificates by it"),
+        ],
+        description="We verify in this one way and never try another. Images with their own form (MCUboot, "
+        "ESP32, FIT) are not concerned.",
+    )
+    hash = SelectField(
+        "Digest that is signed",
+        choices=[
+            ("", "The usual one: SHA-256, or SHA-384 for P-384"),
+            ("sha256", "SHA-256"),
+            ("sha384", "SHA-384"),
+            ("sha512", "SHA-512"),
+        ],
+    )
+    usages = StringField(
+        "Extended key usages of the signers' certificates",
+        description="Of a certificate authority only: codeSigning (where this is empty), emailProtection, or "
+        "OIDs such as 1.2.3, with spaces between.",
+    )
+    builders = TextAreaField(
+        "Builders",
+        description="For SLSA provenance: the builder URIs that statements signed with this key may name, "
+        "one a line.",
+    )
+
+    @property
+    def options(self) -> dict[str, object]:
+        """As portal.suppliers.enrolment keeps them."""
+        by_method: dict[str, dict[str, object]] = {
+            "pss": {"rsa_padding": "pss"},
+            "pss-max": {"rsa_padding": "pss", "pss_salt": "max"},
+            "p1363": {"ecdsa_encoding": "p1363"},
+            "root": {"root": True},
+        }
+        options = dict(by_method.get(self.method.data or "", {}))
+        for name, given in (("usages", self.usages.data), ("builders", self.builders.data)):
+            if words := (given or "").split():
+                options[name] = words
+        return options | {"hash": self.hash.data or None}
 
 
 class FirmwareForm(FlaskForm):

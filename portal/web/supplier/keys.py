@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.http.context import actor, clock, session
-from portal.suppliers import service
+from portal.suppliers import enrolment, service
 from portal.suppliers.keys import known_as
 from portal.suppliers.models import SigningKey
 from portal.web.supplier.blueprint import blueprint, own_id
@@ -55,9 +55,10 @@ def new_key() -> str | Response | tuple[str, int]:
                 pem=form.pem.data,
                 label=form.label.data,
                 purposes=form.purposes.data,
+                options=form.options,
             )
         except InvalidInput as error:
-            show(form, error)
+            show(form, error, {"options": "method"})
             if any("private key:" in problem.found for problem in error.problems):
                 form.pem.data = ""  # it is not sent back over the wire, nor left on the screen
         except Conflict as error:
@@ -79,5 +80,6 @@ def key(key_id: str) -> str:
         "supplier/key.html",
         key=found,
         known_as=known_as(found),
+        enrolled=enrolment.words(found.options),
         command=fingerprint_command(found),
     )

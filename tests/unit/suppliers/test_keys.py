@@ -1,22 +1,38 @@
 """Signing keys: what is refused at registration, at approval, at distrust, and which keys are trusted."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from portal.accounts.models import RoleName
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.ledger.models import Entry
-from portal.suppliers import service
+from portal.suppliers import enrolment, service
+from portal.suppliers.keys import key_name, signer_named
 from portal.suppliers.models import KeyState, SigningKey
+from portal.verification import Root, TrustKey
 
 
 def public_pem(key=None) -> str:
     key = key or ed25519.Ed25519PrivateKey.generate()
     return key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def authority_pem() -> str:
+    key, name = (
+        ed25519.Ed25519PrivateKey.generate(),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Root")]),
+    )
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, day, day + timedelta(days=3650))
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return made.sign(key, None).public_bytes(ser.Encoding.PEM).decode()
 
 
 @pytest.fixture
@@ -105,6 +121,48 @@ def test_bad_registration_is_refused_naming_the_field(register, values, where):
 def test_options_that_fit_the_key_are_kept(register):
     pem = public_pem(rsa.generate_private_key(public_exponent=65537, key_size=3072))
     assert register(pem=pem, options={"rsa_padding": "pss", "hash": ""}).options == {"rsa_padding": "pss"}
+
+
+def test_builders_and_the_longest_salt_reach_the_verifier(register):
+    options = {"rsa_padding": "pss", "pss_salt": "max", "builders": ["https://build.example/1"]}
+    key = register(pem=public_pem(rsa.generate_private_key(65537, 3072)), options=options)
+    entry = enrolment.entry("a", key)
+    assert isinstance(entry, TrustKey)
+    assert (entry.options.pss_salt, entry.builders) == ("max", ("https://build.example/1",))
+    assert enrolment.words(key.options) == (
+        "RSA with PSS padding, the longest salt that fits, may name the builder https://build.example/1"
+    )
+
+
+def test_a_certificate_authority_is_a_root_and_no_signer(session, register, reviewer, clock):
+    key = register(pem=authority_pem(), options={"root": True, "usages": ["emailProtection"]})
+    approve(session, reviewer, clock, key)
+    entry = enrolment.entry("a", key)
+    assert isinstance(entry, Root)
+    assert entry.usages == ("emailProtection",)
+    assert service.trust_for(session, key.supplier_id).keys == ()
+    assert signer_named(session, key.supplier_id, key_name(key)) is key
+    assert signer_named(session, key.supplier_id, "another") is None
+    assert signer_named(session, key.supplier_id, None) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"root": True, "rsa_padding": "pss"},
+        {"root": True, "usages": ["no usage"]},
+        {"usages": ["codeSigning"]},
+    ],
+)
+def test_options_of_a_root_that_do_not_fit_are_refused(register, options):
+    with pytest.raises(InvalidInput) as refused:
+        register(pem=authority_pem(), options=options)
+    assert [problem.where for problem in refused.value.problems] == ["options"]
+
+
+def test_a_bare_key_is_no_certificate_authority(register):
+    with pytest.raises(InvalidInput):
+        register(options={"root": True})
 
 
 def test_same_key_twice_is_refused_even_under_another_label(register):

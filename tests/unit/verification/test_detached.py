@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from portal.errors import UnreadableFile
 from portal.verification import Digests, KeyOptions, Outcome, Trust, TrustKey, hash_file, verify_file
@@ -13,6 +15,7 @@ from tests.unit.verification.conftest import AT, Keys, run
 from tests.unit.verification.test_firmware import outcomes, reason
 
 PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest")
+PSS_MAX = ("-sigopt", "rsa_padding_mode:pss")  # openssl's own choice, as SWUpdate's documents have it
 Sign = Callable[..., bytes]
 
 
@@ -47,6 +50,8 @@ def trusted(keys: Keys, name: str, **options: str) -> Trust:
         ("rsa-3072", (), "sha512", {"hash": "sha512"}),
         ("rsa-3072", PSS, "sha256", {"rsa_padding": "pss"}),
         ("rsa-3072", PSS, "sha384", {"rsa_padding": "pss", "pss_salt": "digest", "hash": "sha384"}),
+        ("rsa-3072", PSS_MAX, "sha256", {"rsa_padding": "pss", "pss_salt": "max"}),
+        ("rsa-3072", PSS_MAX, "sha512", {"rsa_padding": "pss", "pss_salt": "max", "hash": "sha512"}),
         ("p256", (), "sha256", {}),
         ("p256", (), "sha384", {"hash": "sha384"}),
         ("p384", (), "sha384", {}),
@@ -227,3 +232,41 @@ def test_a_file_of_another_size_than_received_is_unreadable(evidence: Path, keys
         verify_file(evidence, trusted(keys, "p256"), at=AT, received=received)
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         verify_file(evidence, trusted(keys, "p256"), at=AT, received=Digests(received.size, "ab", "cd"))
+
+
+@pytest.mark.parametrize(
+    ("made", "enrolled"), [(PSS_MAX, "digest"), (PSS, "max")], ids=["made with max", "made with digest"]
+)
+def test_a_salt_of_another_length_than_enrolled_is_refused(
+    evidence: Path, keys: Keys, sign: Sign, made: tuple[str, ...], enrolled: str
+) -> None:
+    trust = trusted(keys, "rsa-3072", rsa_padding="pss", pss_salt=enrolled)
+    report = verify_file(evidence, trust, at=AT, signature=sign("rsa-3072", *made))
+    assert outcomes(report)["signature"] == "fail"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87PrivateKey],
+    ids=["44", "65", "87"],
+)
+def test_ml_dsa_signs_the_file_itself(evidence: Path, kind: type[mldsa.MLDSA65PrivateKey]) -> None:
+    private = kind.generate()
+    public = private.public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    trust = Trust.build([TrustKey("pq", pem)])
+    signature = private.sign(evidence.read_bytes())
+    report = verify_file(evidence, trust, at=AT, signature=signature)
+    assert outcomes(report) | {"format": "warn"} == {
+        "digest": "not_applicable", "format": "warn", "signed": "pass", "signature": "pass", "key": "pass",
+        "algorithm": "pass",
+    }  # fmt: skip
+    assert "FIPS 204" in report.document["signatures"][0]["rule"]
+    for wrong in (
+        private.sign(evidence.read_bytes(), b"a context"),
+        private.sign(evidence.read_bytes() + b"x"),
+        signature[:-1] + bytes([signature[-1] ^ 1]),
+        signature[:-1],
+        signature + b"\0",
+    ):
+        assert outcomes(verify_file(evidence, trust, at=AT, signature=wrong))["signature"] == "fail"
