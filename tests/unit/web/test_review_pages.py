@@ -123,8 +123,8 @@ def read(session: TenantSession, row: T) -> T:
 # --- Who sees what -------------------------------------------------------------------------------
 
 READ = {
-    "assessment", "case", "change", "changes", "evidence", "exceptions", "image_report", "key", "keys", "product",
-    "queue", "reassessments", "submission", "supplier", "suppliers",
+    "assessment", "case", "change", "changes", "evidence", "exceptions", "image_report", "key", "keys",
+    "product", "queue", "reassessments", "submission", "supplier", "suppliers",
 }  # fmt: skip
 SEES: dict[RoleName, set[str]] = {
     R.REVIEWER: READ | {"new_change"},
