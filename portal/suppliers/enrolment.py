@@ -74,7 +74,7 @@ def words(options: Mapping[str, Any]) -> str:
     if is_root(options):
         usages = ", ".join(options.get("usages", ["codeSigning"]))
         return f"Certificate authority: signers are certificates that it issued, with usage {usages}"
-    parts = [_WORDS[name, value] for name, value in options.items() if (name, value) in _WORDS]
+    parts = [_WORDS[name, said] for name, said in options.items() if (name, str(said)) in _WORDS]
     if builders := options.get("builders"):
         parts.append(f"may name the builder {' or '.join(builders)}")
     return ", ".join(parts) or "In the usual way of its algorithm"

@@ -121,11 +121,15 @@ class KeyForm(FlaskForm):
     method = SelectField(
         "How detached signatures are made",
         choices=[
-            ("", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA"),
-            ("pss", "RSA with PSS padding, salt as long as the digest"),
-            ("pss-max", "RSA with PSS padding, the longest salt (what openssl dgst makes by itself)"),
-            ("p1363", "ECDSA as r‖s, 64 or 96 bytes (JOSE, smart cards)"),
-            ("root", "Not by this key: it is a certificate authority, and signers have certificates by it"),
+            SelectChoice("", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA"),
+            SelectChoice("pss", "RSA with PSS padding, salt as long as the digest"),
+            SelectChoice(
+                "pss-max", "RSA with PSS padding, the longest salt (what openssl dgst makes by itself)"
+            ),
+            SelectChoice("p1363", "ECDSA as r‖s, 64 or 96 bytes (JOSE, smart cards)"),
+            SelectChoice(
+                "root", "Not by this key: it is a certificate authority, and signers have certificates by it"
+            ),
         ],
         description="We verify in this one way and never try another. Images with their own form (MCUboot, "
         "ESP32, FIT) are not concerned.",
@@ -133,10 +137,10 @@ class KeyForm(FlaskForm):
     hash = SelectField(
         "Digest that is signed",
         choices=[
-            ("", "The usual one: SHA-256, or SHA-384 for P-384"),
-            ("sha256", "SHA-256"),
-            ("sha384", "SHA-384"),
-            ("sha512", "SHA-512"),
+            SelectChoice("", "The usual one: SHA-256, or SHA-384 for P-384"),
+            SelectChoice("sha256", "SHA-256"),
+            SelectChoice("sha384", "SHA-384"),
+            SelectChoice("sha512", "SHA-512"),
         ],
     )
     usages = StringField(
