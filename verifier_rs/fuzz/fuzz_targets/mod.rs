@@ -16,6 +16,7 @@ mod detached;
 mod dsse;
 mod key;
 mod mcuboot;
+mod mender;
 mod swupdate;
 mod trust;
 
@@ -27,6 +28,7 @@ pub const ALL: &[Target] = &[
     ("dsse", dsse::run),
     ("key", key::run),
     ("mcuboot", mcuboot::run),
+    ("mender", mender::run),
     ("swupdate", swupdate::run),
     ("trust", trust::run),
 ];

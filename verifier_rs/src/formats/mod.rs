@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod cms;
 pub mod mcuboot;
+pub mod mender;
 pub mod opaque;
 pub mod swupdate;
 
@@ -63,6 +64,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         )),
         Format::Dsse => envelope::parse(source),
         Format::Swupdate => swupdate::parse(source),
+        Format::Mender => mender::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -80,6 +82,7 @@ pub enum Format {
     Dfu,
     Dsse,
     Swupdate,
+    Mender,
     Opaque,
 }
 
@@ -99,6 +102,7 @@ impl Format {
             Format::Dsse => "a DSSE envelope",
             Format::Cms => "CMS signed data",
             Format::Swupdate => "a SWUpdate package (cpio)",
+            Format::Mender => "a Mender artifact (tar)",
             other => other.name(),
         }
     }
@@ -115,6 +119,7 @@ impl Format {
             Format::Dfu => "dfu",
             Format::Dsse => "dsse",
             Format::Swupdate => "swupdate",
+            Format::Mender => "mender",
             Format::Opaque => "opaque",
         }
     }
@@ -145,6 +150,8 @@ pub fn detect(source: &Source) -> Result<Format> {
             .is_some_and(|name| name.starts_with(swupdate::DESCRIPTION.as_bytes()))
     {
         Format::Swupdate
+    } else if mender::begins(start) {
+        Format::Mender
     } else if start.starts_with(b"DfuSe") || dfu_suffix {
         Format::Dfu
     } else if first_record(start, b":").is_some_and(|bytes| intel_hex(&bytes)) {

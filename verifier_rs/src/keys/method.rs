@@ -137,6 +137,20 @@ impl Method {
         Self::of(key, &options)
     }
 
+    /// How mender-artifact signs: RSA PKCS#1 v1.5 or ECDSA P-256 as r‖s, both with SHA-256, whatever the enrolment
+    /// says about detached signatures; `None` for a key that it cannot use.
+    pub fn mender(key: &PublicKey) -> Option<Self> {
+        let options = match key.algorithm {
+            Algorithm::Rsa { .. } => Options::default(),
+            Algorithm::EcdsaP256 => Options {
+                ecdsa_encoding: Some(EcdsaEncoding::P1363),
+                ..Options::default()
+            },
+            _ => return None,
+        };
+        Self::of(key, &options).ok()
+    }
+
     /// What is checked, by the clause of its standard.
     pub fn rule(&self) -> &str {
         &self.rule

@@ -1,6 +1,8 @@
 //! Archives as update packages use them: read where they lie, member by member, never unpacked.
 
 pub mod cpio;
+pub mod tar;
+pub mod unpack;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -88,14 +90,15 @@ impl<'a> Window<'a> {
         }
     }
 
-    pub fn at(&self) -> u64 {
-        self.at
+    /// How many bytes are left.
+    pub fn size(&self) -> u64 {
+        self.end.saturating_sub(self.at)
     }
 }
 
 impl Read for Window<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.size()).unwrap_or(usize::MAX);
         let want = left.min(buffer.len());
         let room = buffer.get_mut(..want).unwrap_or_default();
         let got = self
