@@ -16,7 +16,8 @@ def upgrade() -> None:
     op.add_column("firmware_releases", sa.Column("report", sa.String(), nullable=True))
     # What was kept of images verified before is the report's member of that name.
     op.execute(
-        """UPDATE firmware_releases SET report = '{"version": 1, "claims": ' || claims || '}' WHERE claims <> '{}'"""
+        """UPDATE firmware_releases SET report = '{"version": 1, "claims": ' || claims || '}'
+        WHERE claims <> '{}'"""
     )
     op.drop_column("firmware_releases", "claims")
 

@@ -1,6 +1,8 @@
-"""Tables of attestation batches: totals and failures; a pass is kept on the unit it covers."""
+"""Tables of attestation batches: totals, failures line by line, passes as columns (decisions/0013)."""
 
-from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Id, SupplierOwned, enum_column
@@ -37,3 +39,23 @@ class AttestationFailure(SupplierOwned, Base):
     outcome: Mapped[Outcome] = mapped_column(enum_column(Outcome))
     reason: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(String(200), default="")
+
+
+class AttestationPasses(SupplierOwned, Base):
+    """The lines from `first_line` on that passed in one run, as many as the verifier told of at once.
+
+    Columns, little-endian, in the order of the lines: `lines` (u32, how many lines after the first),
+    `signers` (u8, how many different approved keys signed), `keys` (u16, the place of each of them among the
+    approved keys). `key_names` gives id and fingerprint of the keys by their places.
+    """
+
+    __tablename__ = "attestation_passes"
+    __table_args__ = (UniqueConstraint("submission_id", "run", "first_line"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id"))
+    run: Mapped[int]
+    first_line: Mapped[int]
+    lines: Mapped[bytes] = mapped_column(LargeBinary)
+    signers: Mapped[bytes] = mapped_column(LargeBinary)
+    keys: Mapped[bytes] = mapped_column(LargeBinary)
+    key_names: Mapped[dict[str, Any]] = mapped_column(JSON)

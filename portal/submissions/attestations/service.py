@@ -1,6 +1,6 @@
 """Attestations: a file of DSSE envelopes about the units of one lot."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqlalchemy import insert, select, update
@@ -10,7 +10,8 @@ from portal.accounts.actors import Actor
 from portal.clock import Clock
 from portal.errors import InvalidInput, Problem
 from portal.evidence.ports import BlobStore
-from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
+from portal.submissions.attestations.models import AttestationBatch, AttestationFailure, AttestationPasses
+from portal.submissions.attestations.passes import Columns, columns_of
 from portal.submissions.drafting import Progress, attach, attached, missing, start
 from portal.submissions.findings import Limits
 from portal.submissions.lots.models import Lot, Unit
@@ -18,7 +19,7 @@ from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained_batch
 from portal.suppliers.keys import trust_for
 from portal.suppliers.rules import owned
-from portal.verification import BatchReport, Check, EnvelopeVerdict, Outcome, Trust, verify_attestations
+from portal.verification import BatchReport, Check, Chunk, Outcome, Trust, verify_attestations
 
 FAILURES_MAX = 10_000  # lines kept one by one; the rest is counted
 _NAMED = 5
@@ -85,12 +86,14 @@ class AttestationFindings:
     covered: tuple[tuple[int, int], ...]
     failures: tuple[tuple[int, Outcome, str, str], ...]
     unmatched: int
+    passes: tuple[Columns, ...]
 
     def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
         return self.checks
 
     def record(self, session: Session, _clock: Clock, submission: Submission) -> None:
-        """Totals, failures by line, and the mark on each covered unit (taken back where it was lost)."""
+        """Totals, failures by line, passes as columns, and the mark on each covered unit (taken back where it
+        was lost)."""
         batch = batch_of(session, submission.id)
         batch.total, batch.passed = self.report.total, self.report.passed
         batch.failed, batch.unreadable = self.report.failed, self.report.unreadable
@@ -104,19 +107,18 @@ class AttestationFindings:
                     for unit_id, line in self.covered[start_at : start_at + 5000]
                 ],
             )
+        about = {
+            "supplier_id": submission.supplier_id,
+            "submission_id": submission.id,
+            "run": submission.run,
+        }
+        for passed in self.passes:
+            session.execute(insert(AttestationPasses), about | asdict(passed))
         for start_at in range(0, len(self.failures), 2000):
             session.execute(
                 insert(AttestationFailure),
                 [
-                    {
-                        "supplier_id": submission.supplier_id,
-                        "submission_id": submission.id,
-                        "run": submission.run,
-                        "line": line,
-                        "outcome": outcome,
-                        "reason": reason,
-                        "subject": subject[:200],
-                    }
+                    about | {"line": line, "outcome": outcome, "reason": reason, "subject": subject[:200]}
                     for line, outcome, reason, subject in self.failures[start_at : start_at + 2000]
                 ],
             )
@@ -126,43 +128,42 @@ class AttestationFindings:
 class _Collector:
     """Sorts verdicts, chunk by chunk, against the units of the lot."""
 
-    def __init__(self, units: dict[str, int]) -> None:
+    def __init__(self, units: dict[bytes, int], trust: Trust) -> None:
         self.units = units  # digest → unit id
+        self.keys = trust.keys
         self.covered: dict[int, int] = {}
+        self.passes: list[Columns] = []
         self.failures: list[tuple[int, Outcome, str, str]] = []
         self.unmatched = 0
         self.first: dict[Outcome, list[int]] = {Outcome.FAIL: [], Outcome.UNREADABLE: []}
         self.first_unmatched: list[str] = []
 
-    def take(self, verdicts: list[EnvelopeVerdict]) -> None:
-        for verdict in verdicts:
-            if verdict.outcome is Outcome.PASS:
-                self._match(verdict)
-                continue
+    def take(self, chunk: Chunk) -> None:
+        for verdict in chunk.failures:
             lines = self.first.setdefault(verdict.outcome, [])
             if len(lines) < _NAMED:
                 lines.append(verdict.line)
-            self._fail(verdict, verdict.outcome, verdict.reason)
-
-    def _match(self, verdict: EnvelopeVerdict) -> None:
-        strangers = []
-        for name, sha256 in verdict.subjects:
-            unit_id = self.units.get(sha256)
+            subject = ", ".join(name for name, _ in verdict.subjects[:3])
+            self._fail(verdict.line, verdict.outcome, verdict.reason, subject)
+        if passed := columns_of(chunk, self.keys):
+            self.passes.append(passed)
+        strangers: dict[int, list[str]] = {}
+        for line, name, digest in chunk.subject_rows():
+            unit_id = self.units.get(digest)
             if unit_id is None:
-                strangers.append(name)
+                strangers.setdefault(line, []).append(name)
             else:
-                self.covered.setdefault(unit_id, verdict.line)
-        if strangers:
+                self.covered.setdefault(unit_id, line)
+        for line, names in strangers.items():
             self.unmatched += 1
             if len(self.first_unmatched) < _NAMED:
-                self.first_unmatched.append(f"{strangers[0]} (line {verdict.line})")
+                self.first_unmatched.append(f"{names[0]} (line {line})")
             reason = "The signature is valid, but the subject's digest is that of no unit in this lot."
-            self._fail(verdict, Outcome.FAIL, reason)
+            self._fail(line, Outcome.FAIL, reason, ", ".join(names[:3]))
 
-    def _fail(self, verdict: EnvelopeVerdict, outcome: Outcome, reason: str) -> None:
+    def _fail(self, line: int, outcome: Outcome, reason: str, subject: str) -> None:
         if len(self.failures) < FAILURES_MAX:
-            subject = ", ".join(name for name, _ in verdict.subjects[:3])
-            self.failures.append((verdict.line, outcome, reason, subject))
+            self.failures.append((line, outcome, reason, subject))
 
 
 def examine(
@@ -175,13 +176,14 @@ def examine(
     at = submission.submitted_at.timestamp()
     batch = batch_of(session, submission.id)
     rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
-    collector = _Collector({row.digest: row.id for row in rows})
+    trust = trust_for(session, submission.supplier_id)
+    collector = _Collector({bytes.fromhex(row.digest): row.id for row in rows}, trust)
     with store.get_local_path(evidence.sha256) as path:
         report = verify_attestations(
             path,
-            trust_for(session, submission.supplier_id),
+            trust,
             at=at,
-            sink=collector.take,
+            columns=collector.take,
             progress=lambda done: progress(done, evidence.size, "verifying attestations"),
         )
         why = ""
@@ -193,20 +195,15 @@ def examine(
         covered=tuple(sorted(collector.covered.items())),
         failures=tuple(collector.failures),
         unmatched=collector.unmatched,
+        passes=tuple(collector.passes),
     )
 
 
 def _makers(path: Path, trust: Trust, at: float) -> set[str]:
     """Ids of the keys of `trust` that made any of the attestations."""
-    made: set[str] = set()
-
-    def collect(verdicts: list[EnvelopeVerdict]) -> None:
-        for verdict in verdicts:
-            if verdict.outcome is Outcome.PASS:
-                made.update(verdict.key_ids)
-
-    verify_attestations(path, trust, at=at, sink=collect)
-    return made
+    made: set[int] = set()
+    verify_attestations(path, trust, at=at, columns=lambda chunk: made.update(chunk.keys))
+    return {trust.keys[place].id for place in made}
 
 
 def _checks(report: BatchReport, found: _Collector, why: str) -> tuple[Check, ...]:

@@ -1,5 +1,6 @@
 """Submissions in full, and the files of the vault."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from flask import Response, render_template, request
@@ -9,6 +10,7 @@ from portal.errors import NotFound
 from portal.http.context import session
 from portal.review.read import people
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
+from portal.submissions.attestations.passes import signed_line
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.shown import shown
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
@@ -75,6 +77,7 @@ def _lot(lot: Lot) -> dict[str, object]:
     return {
         "units": units[:UNITS],
         "page": page,
+        "signed": _signed(units[:UNITS]),
         "more_units": len(units) > UNITS,
         "serial": wanted,
         "covered": session().scalar(covered),
@@ -82,6 +85,19 @@ def _lot(lot: Lot) -> dict[str, object]:
         .scalars(select(CustodyEvent).where(CustodyEvent.lot_id == lot.id).order_by(CustodyEvent.position))
         .all(),
     }
+
+
+def _signed(units: Sequence[Unit]) -> dict[int, str]:
+    """For each attested unit, by its id, the keys that signed for it."""
+    found: dict[int, str] = {}
+    for unit in units:
+        if unit.attested_by is None or unit.attested_line is None:
+            continue
+        run = session().get_one(Submission, unit.attested_by).run
+        signed = signed_line(session(), unit.attested_by, run, unit.attested_line)
+        if signed is not None:  # lines verified before they were kept have no row
+            found[unit.id] = ", ".join(name for name, _ in signed.keys)
+    return found
 
 
 @blueprint.get("/submissions/<submission_id>/image.json")
