@@ -78,8 +78,8 @@ def _little(kind: str, native: bytes) -> bytes:
     return numbers.tobytes()
 
 
-def _numbers(kind: str, kept: bytes) -> array[int]:
-    numbers: array[int] = array(kind, kept)
+def _numbers(kind: str, kept: bytes) -> "array[int]":
+    numbers: "array[int]" = array(kind, kept)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers

@@ -120,6 +120,7 @@ class KeyForm(FlaskForm):
     )
     method = SelectField(
         "How detached signatures are made",
+        default="",
         choices=[
             SelectChoice("", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA"),
             SelectChoice("pss", "RSA with PSS padding, salt as long as the digest"),
@@ -136,6 +137,7 @@ class KeyForm(FlaskForm):
     )
     hash = SelectField(
         "Digest that is signed",
+        default="",
         choices=[
             SelectChoice("", "The usual one: SHA-256, or SHA-384 for P-384"),
             SelectChoice("sha256", "SHA-256"),
