@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
@@ -155,6 +156,36 @@ def test_a_key_is_registered_and_its_fingerprint_shown_in_full(
     assert key.state is KeyState.PENDING
     assert key.purposes == ["firmware", "attestation"]
     assert key.fingerprint in client.get(answer.location).text
+
+
+def test_how_a_key_signs_is_told_and_shown(client: FlaskClient, session: TenantSession) -> None:
+    private = rsa.generate_private_key(65537, 3072)
+    pem = (
+        private.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+    data = {
+        "label": "Update key", "purposes": ["firmware"], "pem": pem, "method": "pss-max", "hash": "sha512",
+        "builders": "https://build.example/1\r\nhttps://build.example/2\r\n",
+    }  # fmt: skip
+    answer = client.post("/s/keys/new", data=data)
+    assert answer.status_code == 302
+    assert session.scalars(select(SigningKey)).one().options == {
+        "rsa_padding": "pss",
+        "pss_salt": "max",
+        "hash": "sha512",
+        "builders": ["https://build.example/1", "https://build.example/2"],
+    }
+    page = client.get(answer.location).text
+    assert "the longest salt that fits, over SHA-512" in page
+
+
+def test_a_way_to_sign_that_the_key_cannot_is_refused_beside_its_field(client: FlaskClient) -> None:
+    data = {"label": "Release key", "purposes": ["firmware"], "pem": pems()[1], "method": "pss"}
+    answer = client.post("/s/keys/new", data=data)
+    assert answer.status_code == 422
+    assert "rsa_padding does not apply to Ed25519" in errors(answer.text)
 
 
 def test_a_private_key_is_refused_and_not_shown_again(client: FlaskClient, session: TenantSession) -> None:
