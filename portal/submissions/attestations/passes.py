@@ -79,7 +79,7 @@ def _little(kind: str, native: bytes) -> bytes:
 
 
 def _numbers(kind: str, kept: bytes) -> "array[int]":
-    numbers: "array[int]" = array(kind, kept)
+    numbers: array[int] = array(kind, kept)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
