@@ -23,6 +23,7 @@
 )]
 
 pub mod beside;
+pub mod cache;
 pub mod cms;
 pub mod content;
 pub mod encoding;

@@ -1,5 +1,6 @@
 //! Reading a file once, in order, into as many digests as are wanted, beside each other.
 
+use std::cmp::Reverse;
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
+use crate::cache::AsFound;
 use crate::error::{Error, Result};
 use crate::hasher::{Digests, Tree};
 use crate::pool::pool;
@@ -61,6 +63,17 @@ pub enum Sink {
 }
 
 impl Sink {
+    /// How long a byte takes, roughly, beside the others.
+    fn cost(&self) -> u8 {
+        match self {
+            Sink::Shake256(_) => 8,
+            Sink::Sha384(_) | Sink::Sha512(_) => 6,
+            Sink::Sha256(_) => 3,
+            Sink::Blake3(_) | Sink::Sum(_) => 1,
+            Sink::Keep(_) | Sink::Known(_) => 0,
+        }
+    }
+
     fn update(&mut self, data: &[u8]) {
         match self {
             Sink::Sha256(state) => Digest::update(state, data),
@@ -103,6 +116,7 @@ pub struct Source {
     file: File,
     path: PathBuf,
     stamp: Stamp,
+    forgetful: bool,
 }
 
 #[derive(PartialEq, Eq)]
@@ -152,10 +166,19 @@ impl Source {
             file,
             path: name.to_owned(),
             stamp: Stamp::of(&meta),
+            forgetful: false,
         };
         // Advice only: a file system that does not take it reads all the same.
         let _ = fadvise(&source.file, 0, None, Advice::Sequential);
         Ok(source)
+    }
+
+    /// Leave the page cache as it was: a check of many stored files must not push out what others need.
+    pub fn forgetful(self) -> Self {
+        Source {
+            forgetful: true,
+            ..self
+        }
     }
 
     pub fn size(&self) -> u64 {
@@ -214,8 +237,12 @@ impl Source {
         sinks: &mut [&mut Sink],
         progress: &mut Progress<'_>,
     ) -> Result<()> {
+        // The slowest first: it decides how long all of them take, the others share what it leaves free.
+        sinks.sort_by_key(|sink| Reverse(sink.cost()));
         let total = to.saturating_sub(from);
         let capacity = usize::try_from(total).unwrap_or(BUFFER).min(BUFFER);
+        // Before the first byte is read: the kernel reads ahead of it.
+        let mut as_found = self.forgetful.then(|| AsFound::new(&self.file, from, to));
         let mut front = vec![0; capacity];
         let mut length = self.fill(&mut front, from, to)?;
         if u64::try_from(length).unwrap_or(u64::MAX) == total {
@@ -241,6 +268,9 @@ impl Source {
                     );
                     length = next?;
                     std::mem::swap(&mut front, &mut back);
+                    if let Some(as_found) = &mut as_found {
+                        as_found.passed(position);
+                    }
                 }
                 Ok(())
             })?;
@@ -259,9 +289,10 @@ impl Source {
     }
 }
 
-/// Size, SHA-256 and BLAKE3 of a file, in one pass and in bounded memory.
+/// Size, SHA-256 and BLAKE3 of a file, in one pass and in bounded memory; what of it was not in the page cache
+/// before is not there afterwards.
 pub fn hash_file(path: &Path, progress: &mut Progress<'_>) -> Result<Digests> {
-    let source = Source::open(path)?;
+    let source = Source::open(path)?.forgetful();
     let mut sha256 = Sink::Sha256(Sha256::new());
     let mut blake3 = Sink::Blake3(Tree::default());
     source.feed(0, source.size(), &mut [&mut sha256, &mut blake3], progress)?;
