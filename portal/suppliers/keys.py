@@ -15,7 +15,7 @@ from portal.ledger import service as ledger
 from portal.suppliers import enrolment
 from portal.suppliers.models import KeyPurpose, KeyState, SigningKey
 from portal.suppliers.rules import demand, own_supplier, owned, text_problem
-from portal.verification import PURPOSES, KeyInfo, Trust, inspect_key
+from portal.verification import PURPOSES, KeyInfo, Trust, inspect_key, published_key
 
 PEM_MAX: Final = 64 * 1024  # characters
 TYPED: Final = 8  # characters of the fingerprint that a reviewer types
@@ -208,6 +208,18 @@ def _inspect(pem: str, options: Mapping[str, Any]) -> KeyInfo:
                 ),
             ),
         ) from None
+    if (name := published_key(info.fingerprint)) is not None:
+        raise InvalidInput(
+            "The key was not registered.",
+            (
+                Problem(
+                    "pem",
+                    "a key that only you can sign with",
+                    f"a published key: {name}",
+                    "Make a key pair of your own; samples and test keys are for trying out only.",
+                ),
+            ),
+        )
     try:
         enrolment.trust_of([enrolment.built("new", pem, options, PURPOSES)])
     except (TrustError, TypeError) as error:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("verifier", "upload", "queue")
+NAMES = ("verifier", "content", "upload", "queue")
 
 
 def main(wanted: list[str]) -> int:

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::beside::{Beside, Known};
+use crate::content::known;
 use crate::error::{Error, Result};
 use crate::formats::{self, Format, Reading};
 use crate::hasher::Digests;
@@ -193,6 +194,7 @@ pub fn verify_source(
     let signed = signed_finding(embedded.len(), by_file.len(), unsigned);
     let mut verdicts = embedded;
     verdicts.extend(by_file);
+    verdicts.iter_mut().for_each(refuse_published);
     let mut findings = vec![
         ("digest", digest_finding(declared.as_deref(), &digests)),
         ("format", format_finding),
@@ -292,6 +294,21 @@ fn signed_finding(embedded: usize, detached: usize, unsigned: Finding) -> Findin
         (n, _) => format!("The image carries {n} signature(s), and a detached one was given."),
     };
     Finding::new(Outcome::Pass, text)
+}
+
+/// Approved by mistake, or before it was published: a key that anybody can sign with proves nothing.
+fn refuse_published(verdict: &mut Verdict) {
+    let Some(signer) = &verdict.signer else { return };
+    if let Some(name) = known::is_test_key(&signer.fingerprint) {
+        verdict.key = Finding::new(
+            Outcome::Fail,
+            format!(
+                "The key {:?} is published as \"{name}\": anybody can sign with it. Distrust it, and sign with a key \
+                 of your own.",
+                signer.id
+            ),
+        );
+    }
 }
 
 fn combined(verdicts: &[Verdict], part: impl Fn(&Verdict) -> &Finding, none: &str) -> Finding {

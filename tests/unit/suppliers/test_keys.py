@@ -1,6 +1,7 @@
 """Signing keys: what is refused at registration, at approval, at distrust, and which keys are trusted."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -238,3 +239,11 @@ def test_keys_of_two_suppliers_stay_apart(session, make, register, reviewer, adm
 def test_unknown_key_is_not_found(session, reviewer, clock):
     with pytest.raises(NotFound):
         service.decide_key(session, reviewer, clock, "0" * 32, approve=False, note="x")
+
+
+def test_published_key_is_refused_by_its_name(session, register):
+    published = Path(__file__).parents[2] / "vectors" / "mcuboot" / "root-ec-p256.pub.pem"
+    with pytest.raises(InvalidInput) as refused:
+        register(pem=published.read_text())
+    assert "MCUboot sample key" in str(refused.value.problems[0])
+    assert session.scalars(select(SigningKey)).all() == []

@@ -12,6 +12,7 @@ use _verifier::source::Source;
 use _verifier::trust::Trust;
 use rustix::fs::{MemfdFlags, memfd_create};
 
+mod content;
 mod detached;
 mod dsse;
 mod key;
@@ -24,6 +25,7 @@ mod trust;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const ALL: &[Target] = &[
+    ("content", content::run),
     ("detached", detached::run),
     ("dsse", dsse::run),
     ("key", key::run),
