@@ -13,6 +13,7 @@ from portal.accounts.models import User
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.shown import Image, shown
+from portal.submissions.firmware.shown_inside import Inside, shown_inside
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import (
     Attachment,
@@ -70,6 +71,7 @@ class SubmissionView:
     replaced_by: Submission | None
     release: FirmwareRelease | None = None
     image: Image | None = None
+    inside: Inside | None = None
     key: SigningKey | None = None
     lot: Lot | None = None
     covered: int = 0
@@ -172,6 +174,7 @@ def _of_kind(session: Session, submission: Submission) -> dict[str, Any]:
         return {
             "release": release,
             "image": shown(release.report) if release else None,
+            "inside": shown_inside(release.report) if release else None,
             "key": session.get(SigningKey, key_id) if key_id else None,
         }
     if submission.kind is SubmissionKind.LOT:

@@ -157,14 +157,15 @@ def _groups(title: str, members: Mapping[str, Any], depth: int = 1) -> tuple[Gro
         if isinstance(value, Mapping) and depth < _DEPTH_MAX:
             below.extend(_groups(f"{title}: {term(name)}" if title else term(name), value, depth + 1))
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-            tables.append(_table(term(name), value))
+            tables.append(table(term(name), value))
         else:
             facts.append((term(name), _value(name, value)))
     own = (Group(title, tuple(facts), tuple(tables)),) if facts or tables else ()
     return (*own, *below)
 
 
-def _table(title: str, items: Sequence[Mapping[str, Any]]) -> Table:
+def table(title: str, items: Sequence[Mapping[str, Any]]) -> Table:
+    """A list of like things, a column for each name."""
     names = list(dict.fromkeys(name for item in items for name in item))
     rows = tuple(tuple(_value(name, item.get(name)) for name in names) for item in items[:ROWS_MAX])
     return Table(title, tuple(term(name) for name in names), rows, max(0, len(items) - ROWS_MAX))

@@ -13,6 +13,7 @@ from portal.submissions.attestations.models import AttestationBatch, Attestation
 from portal.submissions.attestations.passes import signed_line
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.shown import shown
+from portal.submissions.firmware.shown_inside import shown_inside
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
@@ -46,6 +47,7 @@ def submission(submission_id: str) -> str:
         names=people(session(), (found.submitted_by, found.created_by)),
         release=release,
         image=shown(release.report) if release else None,
+        inside=shown_inside(release.report) if release else None,
         key=session().get(SigningKey, release.signing_key_id) if release and release.signing_key_id else None,
         lot=lot,
         **(_lot(lot) if lot else {}),

@@ -44,7 +44,7 @@ def test_what_is_inside_decides_the_exit_code_as_well(
     arguments = ("verify", path, "--signature", signature, "--trust", trust, "--content")
     result = lotgate(*arguments)
     assert result.exit_code == 1
-    assert "content.private_keys    fail" in result.stdout
+    assert "content.private_keys  fail" in result.stdout
     assert "an unprotected private key (EC P-256, PKCS#8) at offset 0x63" in result.stdout
 
 

@@ -10,6 +10,7 @@ from portal.errors import VerifierFault
 from portal.submissions import service as submissions
 from portal.submissions.firmware import inside
 from portal.submissions.firmware.service import release_of
+from portal.submissions.firmware.shown_inside import shown_inside
 from portal.submissions.models import SubmissionState
 from portal.verification import Outcome
 from tests.unit.submissions.conftest import Desk
@@ -85,3 +86,19 @@ def test_a_fault_of_this_look_takes_nothing_from_the_signature(
     assert checks["signature"].outcome is Outcome.PASS
     assert checks["profile"].outcome is Outcome.UNREADABLE
     assert desk.row(made).state is SubmissionState.VERIFIED
+
+
+def test_what_was_found_is_laid_out_for_people(desk: Desk) -> None:
+    made = signed(desk, bytes(2048) + b"GCC: (Debian 12.2.0-14) 12.2.0\0login admin:admin\0")
+    shown = shown_inside(release_of(desk.session, made).report)
+    assert shown is not None
+    tables = {table.title: table for table in shown.tables}
+    assert set(tables) == {"Found inside", "Telling strings"}
+    assert tables["Found inside"].columns == ("Finding", "Level", "Offset", "Bytes")
+    [row] = tables["Found inside"].rows
+    assert row[0].text == 'a well-known default login ("login admin:admin")'
+    assert row[1].text == "warn"
+    assert [value.text for value in tables["Telling strings"].rows[0]][2] == "GCC: (Debian 12.2.0-14) 12.2.0"
+    assert shown.chart.startswith("0,80.0 1,80.0 1,80.0 2,80.0 2,")
+    assert "% of the file looks compressed or encrypted" in shown.summary
+    assert shown_inside(None) is shown_inside("{}") is shown_inside('{"content": null}') is None
