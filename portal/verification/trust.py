@@ -19,13 +19,15 @@ class KeyOptions:
     """How the owner of a key makes detached signatures, as told at enrolment; None is the default.
 
     rsa_padding: "pkcs1v15" (default) or "pss"; pss_salt: "digest"; ecdsa_encoding: "der" (default) or
-    "p1363"; hash: "sha256" (default), "sha384" (default for P-384) or "sha512".
+    "p1363"; hash: "sha256" (default), "sha384" (default for P-384) or "sha512"; ssh_namespaces: what SSH
+    signatures may be for, ("file",) by default.
     """
 
     rsa_padding: str | None = None
     pss_salt: str | None = None
     ecdsa_encoding: str | None = None
     hash: str | None = None
+    ssh_namespaces: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

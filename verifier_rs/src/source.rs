@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use blake2::Blake2b512;
 use rayon::prelude::*;
 use rustix::fs::{Advice, OFlags, fadvise};
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -58,6 +59,7 @@ pub enum Sink {
     Shake256(Shake256),
     /// The sum of all bytes modulo 2³², as cpio's format "crc" records it.
     Sum(u32),
+    Blake2b(Blake2b512),
     /// A digest that somebody made before.
     Known(Vec<u8>),
 }
@@ -88,6 +90,7 @@ impl Sink {
                     *sum = sum.wrapping_add(piece.iter().map(|byte| u32::from(*byte)).sum());
                 }
             }
+            Sink::Blake2b(state) => Digest::update(state, data),
             Sink::Known(_) => {}
         }
     }
@@ -106,6 +109,7 @@ impl Sink {
                 digest
             }
             Sink::Sum(sum) => sum.to_be_bytes().to_vec(),
+            Sink::Blake2b(state) => state.clone().finalize().to_vec(),
             Sink::Known(digest) => digest.clone(),
         }
     }

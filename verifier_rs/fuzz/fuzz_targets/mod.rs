@@ -18,6 +18,8 @@ mod dsse;
 mod key;
 mod mcuboot;
 mod mender;
+mod minisign;
+mod ssh;
 mod swupdate;
 mod trust;
 
@@ -31,6 +33,8 @@ pub const ALL: &[Target] = &[
     ("key", key::run),
     ("mcuboot", mcuboot::run),
     ("mender", mender::run),
+    ("minisign", minisign::run),
+    ("ssh", ssh::run),
     ("swupdate", swupdate::run),
     ("trust", trust::run),
 ];

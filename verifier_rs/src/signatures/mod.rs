@@ -1,7 +1,12 @@
 //! A detached signature: what kind of file it is, by its own bytes, and what it proves about another file.
 
 pub mod cms;
+mod comment;
+pub mod minisign;
+mod named;
 pub mod raw;
+pub mod signify;
+pub mod ssh;
 
 use serde_json::{Map, Value};
 
@@ -9,6 +14,7 @@ use crate::file::Request;
 use crate::outcome::Finding;
 use crate::pass::Pass;
 use crate::statements;
+use crate::trust::Trust;
 use crate::verdict::Verdict;
 
 /// A signature file that could be read.
@@ -29,16 +35,50 @@ pub trait Detached {
     }
 }
 
+type Readable = Result<Box<dyn Detached>, String>;
+
+/// One form: whether a file begins like it, and how it is read.
+struct Form {
+    detect: fn(&[u8]) -> bool,
+    read: fn(&[u8], &Trust) -> Readable,
+}
+
+/// In the order in which they are looked for; what is none of them is a raw signature.
+const FORMS: &[Form] = &[
+    Form {
+        detect: crate::cms::looks_like,
+        read: |content, _| Ok(Box::new(cms::Cms::read(content)?)),
+    },
+    Form {
+        detect: ssh::detect,
+        read: |content, _| Ok(Box::new(ssh::Ssh::new(ssh::Blob::parse(content)?))),
+    },
+    Form {
+        detect: minisign::detect,
+        read: |content, trust| {
+            let lines = minisign::Lines::parse(content)?;
+            Ok(Box::new(minisign::Minisign::new(lines, trust)))
+        },
+    },
+    Form {
+        detect: signify::detect,
+        read: |content, trust| {
+            let lines = signify::Lines::parse(content)?;
+            Ok(Box::new(signify::Signify::new(lines, trust)))
+        },
+    },
+];
+
 /// Read a signature file. The form follows from its own bytes; which keys and methods count never does.
-pub fn read(content: &[u8], request: &Request<'_>) -> Result<Box<dyn Detached>, String> {
+pub fn read(content: &[u8], request: &Request<'_>) -> Readable {
     if content.is_empty() {
         return Err("the signature file is empty".to_owned());
     }
     if let Some(statement) = statements::detached(content) {
         return statement;
     }
-    if crate::cms::looks_like(content) {
-        return Ok(Box::new(cms::Cms::read(content)?));
+    if let Some(form) = FORMS.iter().find(|form| (form.detect)(content)) {
+        return (form.read)(content, request.trust);
     }
     if content.starts_with(b"-----BEGIN ") {
         return Err("the signature file is PEM; expected the raw signature or its plain base64".to_owned());

@@ -101,6 +101,8 @@ pub struct Options {
     pub pss_salt: Option<PssSalt>,
     pub ecdsa_encoding: Option<EcdsaEncoding>,
     pub hash: Option<Hash>,
+    /// What SSH signatures by the key may be for.
+    pub ssh_namespaces: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +139,7 @@ pub struct TrustKey {
     pub fingerprint: String,
     pub certificate: Option<CertificateFacts>,
     pub hint: Option<Hint>,
+    pub ssh_namespaces: Vec<String>,
     pub purposes: Vec<Purpose>,
     pub method: Method,
     /// Who may be named as builder (or verifier) in what this key signs, by URI; compared as bytes.
@@ -214,9 +217,11 @@ impl TrustKey {
             ));
         }
         let options = entry.options.unwrap_or_default();
+        let namespaces = ssh_namespaces(&key, &options).map_err(|why| format!("options: {why}"))?;
         Ok(TrustKey {
             fingerprint: key.fingerprint(),
             method: Method::of(&key, &options).map_err(|why| format!("options: {why}"))?,
+            ssh_namespaces: namespaces,
             id: entry.id,
             key,
             certificate,
@@ -243,6 +248,26 @@ fn purposes(given: Option<Vec<Purpose>>) -> std::result::Result<Vec<Purpose>, St
         return Err("purposes: expected at least one, found none; leave it out for all".to_owned());
     }
     Ok(purposes)
+}
+
+fn ssh_namespaces(key: &PublicKey, options: &Options) -> std::result::Result<Vec<String>, String> {
+    let Some(names) = &options.ssh_namespaces else {
+        return Ok(vec!["file".to_owned()]);
+    };
+    let signs = matches!(
+        key.algorithm,
+        Algorithm::Rsa { .. } | Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::Ed25519
+    );
+    if !signs {
+        return Err(format!(
+            "ssh_namespaces does not apply to {}",
+            key.algorithm.name()
+        ));
+    }
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        return Err("ssh_namespaces: expected at least one name, none of them empty".to_owned());
+    }
+    Ok(names.clone())
 }
 
 fn moment(name: &str, text: Option<String>) -> std::result::Result<Option<f64>, String> {
