@@ -69,7 +69,7 @@ impl Sink {
     fn cost(&self) -> u8 {
         match self {
             Sink::Shake256(_) => 8,
-            Sink::Sha384(_) | Sink::Sha512(_) => 6,
+            Sink::Sha384(_) | Sink::Sha512(_) | Sink::Blake2b(_) => 6,
             Sink::Sha256(_) => 3,
             Sink::Blake3(_) | Sink::Sum(_) => 1,
             Sink::Keep(_) | Sink::Known(_) => 0,
