@@ -117,10 +117,34 @@ impl Sink {
 
 /// A regular file opened for reading, and what it looked like then.
 pub struct Source {
-    file: File,
+    bytes: Bytes,
     path: PathBuf,
     stamp: Stamp,
     forgetful: bool,
+}
+
+/// Where the bytes are.
+enum Bytes {
+    File(File),
+    /// What was unwrapped from another file; whoever made it kept to a limit.
+    Memory(Vec<u8>),
+}
+
+impl Bytes {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        match self {
+            Bytes::File(file) => file.read_at(buffer, offset),
+            Bytes::Memory(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let rest = bytes.get(from..).unwrap_or_default();
+                let length = rest.len().min(buffer.len());
+                if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+                    to.copy_from_slice(from);
+                }
+                Ok(length)
+            }
+        }
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -166,15 +190,28 @@ impl Source {
                 }
             )));
         }
-        let source = Source {
-            file,
-            path: name.to_owned(),
-            stamp: Stamp::of(&meta),
-            forgetful: false,
-        };
         // Advice only: a file system that does not take it reads all the same.
-        let _ = fadvise(&source.file, 0, None, Advice::Sequential);
-        Ok(source)
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Ok(Source {
+            stamp: Stamp::of(&meta),
+            bytes: Bytes::File(file),
+            path: name.to_owned(),
+            forgetful: false,
+        })
+    }
+
+    /// Bytes that were unwrapped from a file, to be read like one.
+    pub fn memory(bytes: Vec<u8>, name: &Path) -> Self {
+        Source {
+            stamp: Stamp {
+                size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                modified: (0, 0),
+                inode: 0,
+            },
+            bytes: Bytes::Memory(bytes),
+            path: name.to_owned(),
+            forgetful: false,
+        }
     }
 
     /// Leave the page cache as it was: a check of many stored files must not push out what others need.
@@ -196,7 +233,7 @@ impl Source {
             && !rest.is_empty()
         {
             let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-            match self.file.read_at(rest, at) {
+            match self.bytes.read_at(rest, at) {
                 Ok(0) => break,
                 Ok(n) => filled = filled.saturating_add(n),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -218,7 +255,10 @@ impl Source {
 
     /// Whether the file is still what was opened; to be asked after the last read.
     pub fn ensure_unchanged(&self) -> Result<()> {
-        let meta = self.file.metadata().map_err(Error::io(&self.path))?;
+        let Bytes::File(file) = &self.bytes else {
+            return Ok(());
+        };
+        let meta = file.metadata().map_err(Error::io(&self.path))?;
         if Stamp::of(&meta) == self.stamp {
             Ok(())
         } else {
@@ -246,7 +286,10 @@ impl Source {
         let total = to.saturating_sub(from);
         let capacity = usize::try_from(total).unwrap_or(BUFFER).min(BUFFER);
         // Before the first byte is read: the kernel reads ahead of it.
-        let mut as_found = self.forgetful.then(|| AsFound::new(&self.file, from, to));
+        let mut as_found = match &self.bytes {
+            Bytes::File(file) if self.forgetful => Some(AsFound::new(file, from, to)),
+            _ => None,
+        };
         let mut front = vec![0; capacity];
         let mut length = self.fill(&mut front, from, to)?;
         if u64::try_from(length).unwrap_or(u64::MAX) == total {

@@ -74,10 +74,16 @@ MakeImage = Callable[..., Path]
 def image(tmp_path: Path, keys: Keys) -> MakeImage:
     """Make an MCUboot image with imgtool; `key` None leaves it unsigned."""
 
-    def make(key: str | None = "ed25519", *options: str, version: str = "1.4.2+7", size: int = 5000) -> Path:
+    def make(
+        key: str | None = "ed25519",
+        *options: str,
+        version: str = "1.4.2+7",
+        size: int = 5000,
+        name: str = "image.bin",
+    ) -> Path:
         payload = tmp_path / "application.bin"
         payload.write_bytes(bytes(n * 7 % 256 for n in range(size)))
-        out = tmp_path / "image.bin"
+        out = tmp_path / name
         signing = [] if key is None else ["-k", str(keys.private(key))]
         arguments = [
             *("sign", *signing, "--header-size", "32", "--pad-header", "--version", version),

@@ -7,18 +7,24 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 
-use _verifier::source::Source;
-use _verifier::trust::Trust;
+use _verifier::file::Request;
+use _verifier::formats::{self, Format};
+use _verifier::pass::Pass;
+use _verifier::source::{Progress, Source};
+use _verifier::trust::{Purpose, Trust};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 mod content;
 mod detached;
 mod dsse;
+mod intel_hex;
 mod key;
 mod mcuboot;
 mod mender;
 mod minisign;
+mod srec;
 mod ssh;
 mod swupdate;
 mod trust;
@@ -30,12 +36,14 @@ pub const ALL: &[Target] = &[
     ("content", content::run),
     ("detached", detached::run),
     ("dsse", dsse::run),
+    ("intel_hex", intel_hex::run),
     ("key", key::run),
     ("mcuboot", mcuboot::run),
     ("mender", mender::run),
     ("minisign", minisign::run),
     ("ssh", ssh::run),
     ("swupdate", swupdate::run),
+    ("srec", srec::run),
     ("trust", trust::run),
 ];
 
@@ -44,6 +52,33 @@ pub fn source(data: &[u8]) -> Source {
     let mut file = File::from(memfd_create("fuzz", MemfdFlags::CLOEXEC).expect("memory for a file"));
     file.write_all(data).expect("memory for its bytes");
     Source::from_file(file, Path::new("fuzz")).expect("a regular file")
+}
+
+/// Everything that is done with a file of this format: read, judge, and write the report.
+pub fn verified(data: &[u8], format: Format) {
+    static APPROVED: LazyLock<Trust> = LazyLock::new(approved);
+    let source = source(data);
+    let request = Request {
+        path: Path::new("fuzz"),
+        trust: &APPROVED,
+        purpose: Purpose::Firmware,
+        signature: None,
+        certificates: None,
+        timestamp: None,
+        declared_sha256: None,
+        at: 0.0,
+        received: None,
+        known: None,
+    };
+    if let Ok(mut container) = formats::parse(format, &source).expect("memory can be read") {
+        let mut pass = Pass::default();
+        container.plan(&mut pass, &APPROVED);
+        pass.run(&source, &mut Progress::new(&mut |_| Ok(())))
+            .expect("memory can be read");
+        container
+            .judge(&pass, &source, &request)
+            .expect("memory can be read");
+    }
 }
 
 /// One approved key of each kind, those that signed the seeds among them.

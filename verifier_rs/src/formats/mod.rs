@@ -1,17 +1,22 @@
 //! What kind of file it is, by its own bytes (a name proves nothing), and what reading its inside gives.
 
+mod addresses;
 pub mod archive;
 pub mod cms;
+mod hex_lines;
+pub mod intel_hex;
+mod loaded;
 pub mod mcuboot;
 pub mod mender;
 pub mod opaque;
+pub mod srec;
 pub mod swupdate;
 
 use serde_json::{Map, Value};
 
 use crate::error::Result;
 use crate::file::Request;
-use crate::outcome::Finding;
+use crate::outcome::{Finding, Outcome};
 use crate::pass::Pass;
 use crate::source::Source;
 use crate::statements::{self, envelope};
@@ -65,8 +70,19 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::Dsse => envelope::parse(source),
         Format::Swupdate => swupdate::parse(source),
         Format::Mender => mender::parse(source),
+        Format::IntelHex => intel_hex::parse(source),
+        Format::Srec => srec::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
+}
+
+/// What to say of a file whose format holds no signature, or holds none.
+fn unsigned() -> Finding {
+    Finding::new(
+        Outcome::Fail,
+        "The file carries no signature that can be read, and no detached one was given. Give one made with an \
+         approved key.",
+    )
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +105,9 @@ pub enum Format {
 impl Format {
     /// Whether its inside is not read.
     pub fn closed(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Format::Mcuboot | Format::McubootBigEndian | Format::Dsse | Format::Cms | Format::Swupdate
+            Format::Empty | Format::Elf | Format::Uf2 | Format::Dfu | Format::Opaque
         )
     }
 
@@ -103,6 +119,8 @@ impl Format {
             Format::Cms => "CMS signed data",
             Format::Swupdate => "a SWUpdate package (cpio)",
             Format::Mender => "a Mender artifact (tar)",
+            Format::IntelHex => "an Intel HEX file",
+            Format::Srec => "an S-record file",
             other => other.name(),
         }
     }
@@ -154,43 +172,11 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Mender
     } else if start.starts_with(b"DfuSe") || dfu_suffix {
         Format::Dfu
-    } else if first_record(start, b":").is_some_and(|bytes| intel_hex(&bytes)) {
+    } else if intel_hex::matches(start) {
         Format::IntelHex
-    } else if first_record(start, b"S0").is_some_and(|bytes| srec(&bytes)) {
+    } else if srec::matches(start) {
         Format::Srec
     } else {
         statements::detect(source, start)?.unwrap_or(Format::Opaque)
     })
-}
-
-/// The bytes that the first line spells in hexadecimal after its mark.
-fn first_record(start: &[u8], mark: &[u8]) -> Option<Vec<u8>> {
-    let line = start.split(|byte| *byte == b'\n').next()?;
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let digits = line.strip_prefix(mark)?;
-    if digits.len() % 2 != 0 {
-        return None;
-    }
-    digits
-        .chunks_exact(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
-}
-
-fn sum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
-}
-
-/// Count, address (2), type, data, checksum: all bytes add up to 0.
-fn intel_hex(record: &[u8]) -> bool {
-    record
-        .split_first()
-        .is_some_and(|(count, rest)| rest.len() == usize::from(*count).saturating_add(4) && sum(record) == 0)
-}
-
-/// Count, address, data, checksum: all bytes add up to 255.
-fn srec(record: &[u8]) -> bool {
-    record
-        .split_first()
-        .is_some_and(|(count, rest)| rest.len() == usize::from(*count) && *count >= 3 && sum(record) == 0xff)
 }

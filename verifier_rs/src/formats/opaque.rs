@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::file::Request;
-use crate::formats::{Container, Format, Reading};
+use crate::formats::{Container, Format, Reading, unsigned};
 use crate::outcome::{Finding, Outcome};
 use crate::pass::Pass;
 use crate::source::Source;
@@ -39,11 +39,7 @@ impl Container for Opaque {
         Ok(Reading {
             format,
             verdicts: Vec::new(),
-            unsigned: Finding::new(
-                Outcome::Fail,
-                "The file carries no signature that can be read, and no detached one was given. Give one made with \
-                 an approved key.",
-            ),
+            unsigned: unsigned(),
             checks: Vec::new(),
             claims: Map::new(),
         })

@@ -2,6 +2,7 @@
 //!
 //! Only the header and the TLV areas (at most 2 × 64 KiB) are held in memory; the payload is streamed elsewhere.
 
+pub mod trailer;
 mod verify;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ const MAX_TLVS: usize = 64;
 const MAX_SIGNATURES: usize = 8;
 
 const ENCRYPTED: u32 = 0x04 | 0x08;
+const COMPRESSED: u32 = 0x200 | 0x400;
 const FLAGS: [(u32, &str); 9] = [
     (0x001, "PIC"),
     (0x004, "ENCRYPTED_AES128"),
@@ -145,11 +147,17 @@ pub struct Image {
     pub signatures: Vec<EmbeddedSignature>,
     pub security_counter: Option<u32>,
     pub dependencies: Vec<Dependency>,
+    /// Behind the image, where it came with the rest of its slot.
+    pub padding: Option<trailer::Padding>,
 }
 
 impl Image {
     pub fn encrypted(&self) -> bool {
         self.flags & ENCRYPTED != 0
+    }
+
+    pub fn compressed(&self) -> bool {
+        self.flags & COMPRESSED != 0
     }
 
     pub fn flag_names(&self) -> Vec<String> {
@@ -266,6 +274,7 @@ pub fn image(source: &Source) -> Result<Parsed> {
         signatures: Vec::new(),
         security_counter: None,
         dependencies: Vec::new(),
+        padding: None,
     };
     // 2. the protected area is exactly as long as the header says, and absent where it says 0.
     let mut at = payload_end;
@@ -290,7 +299,7 @@ pub fn image(source: &Source) -> Result<Parsed> {
             Err(why) => return Ok(Err(why)),
         };
     }
-    // 3. then the unprotected area, up to the last byte of the file.
+    // 3. then the unprotected area, up to the last byte of the file or the padding of a slot.
     if magic != TLV_MAGIC {
         return Ok(Err(format!(
             "expected a TLV area (magic 0x6907) at offset {at}, found 0x{magic:04x}"
@@ -301,16 +310,33 @@ pub fn image(source: &Source) -> Result<Parsed> {
     }
     let end = at.saturating_add(u64::from(total));
     if end != size {
-        return Ok(Err(format!(
-            "{} bytes follow the TLV area, which ends at offset {end}; nothing covers them. Submit the image \
-             without slot padding",
-            size.saturating_sub(end)
-        )));
+        match trailer::read(source, end)? {
+            Ok(padding) => image.padding = Some(padding),
+            Err(why) => {
+                return Ok(Err(format!(
+                    "{} bytes follow the TLV area, which ends at offset {end}; no signature covers them, and {why}. \
+                     Submit the image without them",
+                    size.saturating_sub(end)
+                )));
+            }
+        }
     }
     // 4. what is signed must be hashed, unless the signature covers the image itself.
     if image.hash.is_none() && !image.pure {
         return Ok(Err(
             "the image records no hash (no SHA256, SHA384 or SHA512 TLV)".to_owned()
+        ));
+    }
+    // 5. what it says of encryption agrees.
+    let keys = image.tlvs.iter().any(|tlv| (0x30..0x40).contains(&tlv.kind));
+    if keys && !image.encrypted() {
+        return Ok(Err(
+            "it carries a key for decryption, but its flags do not say that it is encrypted".to_owned(),
+        ));
+    }
+    if image.flags & ENCRYPTED == ENCRYPTED {
+        return Ok(Err(
+            "its flags say that it is encrypted with AES-128 and with AES-256".to_owned(),
         ));
     }
     Ok(Ok(image))
@@ -462,7 +488,14 @@ fn entries(body: &[u8], protected: bool, image: &mut Image) -> std::result::Resu
                     let version = inner.version()?;
                     inner.0.is_empty().then_some(Dependency { image, version })
                 })();
-                image.dependencies.push(read.ok_or_else(|| wrong("12"))?);
+                let new = read.ok_or_else(|| wrong("12"))?;
+                if image.dependencies.iter().any(|other| other.image == new.image) {
+                    return Err(format!(
+                        "two dependencies on image {}: nobody can tell which version it needs",
+                        new.image
+                    ));
+                }
+                image.dependencies.push(new);
             }
             0x50 => {
                 let counter = inner.u32().filter(|_| inner.0.is_empty());

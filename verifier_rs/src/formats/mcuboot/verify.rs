@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::error::Result;
 use crate::file::Request;
+use crate::formats::mcuboot::trailer::Padding;
 use crate::formats::mcuboot::{EmbeddedSignature, Image, KeyHint, SignatureKind, TlvFact, unpadded};
 use crate::formats::{Container, Reading};
 use crate::keys::method::{Method, Pending, verify_message};
@@ -92,7 +93,21 @@ impl Container for Mcuboot {
         let format = if intact || image.encrypted() {
             Finding::new(
                 Outcome::Pass,
-                format!("A well-formed MCUboot image, version {}.", image.version),
+                format!(
+                    "A well-formed MCUboot image, version {}.{}{}",
+                    image.version,
+                    if image.compressed() {
+                        " Its content is compressed: hash and signatures are over the compressed bytes; what they \
+                         unpack to was not examined."
+                    } else {
+                        ""
+                    },
+                    if image.encrypted() && computed.as_ref() != recorded {
+                        " Its content is encrypted and was not examined."
+                    } else {
+                        ""
+                    }
+                ),
             )
         } else {
             Finding::new(
@@ -118,10 +133,24 @@ impl Container for Mcuboot {
                 })
                 .collect(),
             unsigned: Finding::new(Outcome::Fail, unsigned),
-            checks: Vec::new(),
+            checks: image.padding.iter().map(padding).collect(),
             claims: claims(image, computed.as_deref()),
         })
     }
+}
+
+fn padding(padding: &Padding) -> (&'static str, Finding) {
+    let text = format!(
+        "Behind the image stand {} bytes of its slot, which no signature covers. All of them were read: erased flash \
+         and the boot loader's marks{}.",
+        padding.bytes,
+        if padding.confirmed {
+            ", one of which says that the image stays without a trial run"
+        } else {
+            ""
+        }
+    );
+    ("padding", Finding::new(Outcome::Pass, text))
 }
 
 fn one(
@@ -298,6 +327,9 @@ struct Claims<'a> {
     signatures: Vec<SignatureClaim>,
     pure: bool,
     encrypted: bool,
+    compressed: bool,
+    padding_bytes: Option<u64>,
+    confirmed: Option<bool>,
     flags: Vec<String>,
     load_addr: u32,
     hdr_size: u16,
@@ -332,6 +364,9 @@ fn claims(image: &Image, computed: Option<&[u8]>) -> Map<String, Value> {
             .collect(),
         pure: image.pure,
         encrypted: image.encrypted(),
+        compressed: image.compressed(),
+        padding_bytes: image.padding.as_ref().map(|padding| padding.bytes),
+        confirmed: image.padding.as_ref().map(|padding| padding.confirmed),
         flags: image.flag_names(),
         load_addr: image.load_address,
         hdr_size: image.header_size,
