@@ -156,11 +156,13 @@ class Trust:
         crls: Sequence[str] = (),
         revocation: Revocation = "if_given",
         timestamp_authorities: Sequence[TimestampAuthority] = (),
+        require_verity: bool = False,
     ) -> Self:
         """The trust of these keys and roots; `threshold` different public keys must sign. Raises TrustError.
 
         No keys and no roots at all is allowed: then nothing passes. `intermediates` (certificates) and `crls`
         are PEM; with revocation "required" a chain counts only where lists say that it was not revoked.
+        With `require_verity` RAUC bundles of the old format plain fail.
         """
         document: dict[str, object] = {
             "version": 1,
@@ -174,6 +176,8 @@ class Trust:
             "timestamp_authorities": [authority.as_member() for authority in timestamp_authorities],
         }
         document |= {name: member for name, member in members.items() if member}
+        if require_verity:
+            document["require_verity"] = True
         if revocation != "if_given":
             document["revocation"] = revocation
         return cls.parse(json.dumps(document))

@@ -60,6 +60,8 @@ pub enum Sink {
     /// The sum of all bytes modulo 2³², as cpio's format "crc" records it.
     Sum(u32),
     Blake2b(Blake2b512),
+    /// A hash tree of dm-verity.
+    Verity(Box<crate::formats::rauc::verity::Tree>),
     /// A digest that somebody made before.
     Known(Vec<u8>),
 }
@@ -70,7 +72,7 @@ impl Sink {
         match self {
             Sink::Shake256(_) => 8,
             Sink::Sha384(_) | Sink::Sha512(_) | Sink::Blake2b(_) => 6,
-            Sink::Sha256(_) => 3,
+            Sink::Sha256(_) | Sink::Verity(_) => 3,
             Sink::Blake3(_) | Sink::Sum(_) => 1,
             Sink::Keep(_) | Sink::Known(_) => 0,
         }
@@ -91,6 +93,7 @@ impl Sink {
                 }
             }
             Sink::Blake2b(state) => Digest::update(state, data),
+            Sink::Verity(tree) => tree.update(data),
             Sink::Known(_) => {}
         }
     }
@@ -110,6 +113,7 @@ impl Sink {
             }
             Sink::Sum(sum) => sum.to_be_bytes().to_vec(),
             Sink::Blake2b(state) => state.clone().finalize().to_vec(),
+            Sink::Verity(tree) => tree.finish().0,
             Sink::Known(digest) => digest.clone(),
         }
     }

@@ -24,6 +24,7 @@ mod key;
 mod mcuboot;
 mod mender;
 mod minisign;
+mod rauc;
 mod srec;
 mod ssh;
 mod swupdate;
@@ -42,6 +43,7 @@ pub const ALL: &[Target] = &[
     ("mender", mender::run),
     ("minisign", minisign::run),
     ("ssh", ssh::run),
+    ("rauc", rauc::run),
     ("swupdate", swupdate::run),
     ("srec", srec::run),
     ("trust", trust::run),

@@ -9,6 +9,7 @@ mod loaded;
 pub mod mcuboot;
 pub mod mender;
 pub mod opaque;
+pub mod rauc;
 pub mod srec;
 pub mod swupdate;
 
@@ -72,6 +73,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::Mender => mender::parse(source),
         Format::IntelHex => intel_hex::parse(source),
         Format::Srec => srec::parse(source),
+        Format::Rauc => rauc::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -99,6 +101,7 @@ pub enum Format {
     Dsse,
     Swupdate,
     Mender,
+    Rauc,
     Opaque,
 }
 
@@ -121,6 +124,7 @@ impl Format {
             Format::Mender => "a Mender artifact (tar)",
             Format::IntelHex => "an Intel HEX file",
             Format::Srec => "an S-record file",
+            Format::Rauc => "a RAUC bundle (squashfs and signature)",
             other => other.name(),
         }
     }
@@ -138,6 +142,7 @@ impl Format {
             Format::Dsse => "dsse",
             Format::Swupdate => "swupdate",
             Format::Mender => "mender",
+            Format::Rauc => "rauc",
             Format::Opaque => "opaque",
         }
     }
@@ -170,6 +175,8 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Swupdate
     } else if mender::begins(start) {
         Format::Mender
+    } else if rauc::begins(source, start)? {
+        Format::Rauc
     } else if start.starts_with(b"DfuSe") || dfu_suffix {
         Format::Dfu
     } else if intel_hex::matches(start) {

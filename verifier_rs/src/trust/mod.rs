@@ -130,6 +130,7 @@ struct Document {
     crls: Option<Vec<String>>,
     revocation: Option<Revocation>,
     timestamp_authorities: Option<Vec<AuthorityEntry>>,
+    require_verity: Option<bool>,
 }
 
 /// One key that somebody approved.
@@ -340,6 +341,8 @@ pub struct Trust {
     pub revocation: Revocation,
     /// Where chains of time-stamp authorities may end.
     pub timestamp_authorities: Vec<Root>,
+    /// RAUC bundles of the old format plain do not count.
+    pub require_verity: bool,
 }
 
 impl Trust {
@@ -382,6 +385,7 @@ impl Trust {
         let mut trust = Trust {
             threshold,
             revocation: document.revocation.unwrap_or_default(),
+            require_verity: document.require_verity.unwrap_or_default(),
             ..Trust::default()
         };
         for (place, entry) in document.keys.into_iter().enumerate() {
