@@ -86,6 +86,9 @@ class Hasher:
 def hash_file(path: str | PathLike[str], progress: Progress | None = None) -> Digests:
     """Size and digests of a regular file, read once in bounded memory.
 
+    What of it was not in the page cache before is not there afterwards: a check of many stored files does not
+    push out what others need.
+
     Raises OSError when it cannot be read, UnreadableFile when it is not a regular file or changes meanwhile.
     """
     return _digests(_verifier.hash_file(path, progress))
