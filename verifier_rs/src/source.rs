@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
 use crate::cache::AsFound;
+use crate::encoding::Base64Url;
 use crate::error::{Error, Result};
 use crate::hasher::{Digests, Tree};
 use crate::pool::pool;
@@ -62,23 +63,26 @@ pub enum Sink {
     Blake2b(Blake2b512),
     /// A hash tree of dm-verity.
     Verity(Box<crate::formats::rauc::verity::Tree>),
+    /// What is fed, in base64url without padding, to another one.
+    Base64Url(Box<Base64Url>),
     /// A digest that somebody made before.
     Known(Vec<u8>),
 }
 
 impl Sink {
     /// How long a byte takes, roughly, beside the others.
-    fn cost(&self) -> u8 {
+    pub fn cost(&self) -> u8 {
         match self {
             Sink::Shake256(_) => 8,
             Sink::Sha384(_) | Sink::Sha512(_) | Sink::Blake2b(_) => 6,
             Sink::Sha256(_) | Sink::Verity(_) => 3,
             Sink::Blake3(_) | Sink::Sum(_) => 1,
             Sink::Keep(_) | Sink::Known(_) => 0,
+            Sink::Base64Url(state) => state.cost(),
         }
     }
 
-    fn update(&mut self, data: &[u8]) {
+    pub fn update(&mut self, data: &[u8]) {
         match self {
             Sink::Sha256(state) => Digest::update(state, data),
             Sink::Sha384(state) => Digest::update(state, data),
@@ -94,6 +98,7 @@ impl Sink {
             }
             Sink::Blake2b(state) => Digest::update(state, data),
             Sink::Verity(tree) => tree.update(data),
+            Sink::Base64Url(state) => state.update(data),
             Sink::Known(_) => {}
         }
     }
@@ -114,6 +119,7 @@ impl Sink {
             Sink::Sum(sum) => sum.to_be_bytes().to_vec(),
             Sink::Blake2b(state) => state.clone().finalize().to_vec(),
             Sink::Verity(tree) => tree.finish().0,
+            Sink::Base64Url(state) => state.finish().digest(),
             Sink::Known(digest) => digest.clone(),
         }
     }

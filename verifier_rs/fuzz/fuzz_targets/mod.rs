@@ -27,6 +27,7 @@ mod minisign;
 mod rauc;
 mod srec;
 mod ssh;
+mod statement;
 mod swupdate;
 mod trust;
 
@@ -44,6 +45,7 @@ pub const ALL: &[Target] = &[
     ("minisign", minisign::run),
     ("ssh", ssh::run),
     ("rauc", rauc::run),
+    ("statement", statement::run),
     ("swupdate", swupdate::run),
     ("srec", srec::run),
     ("trust", trust::run),

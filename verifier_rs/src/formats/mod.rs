@@ -20,7 +20,7 @@ use crate::file::Request;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::Pass;
 use crate::source::Source;
-use crate::statements::{self, envelope};
+use crate::statements::{self, envelope, jws};
 use crate::trust::Trust;
 use crate::verdict::Verdict;
 
@@ -69,6 +69,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
             "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
         )),
         Format::Dsse => envelope::parse(source),
+        Format::Jws => jws::parse(source),
         Format::Swupdate => swupdate::parse(source),
         Format::Mender => mender::parse(source),
         Format::IntelHex => intel_hex::parse(source),
@@ -99,6 +100,7 @@ pub enum Format {
     Srec,
     Dfu,
     Dsse,
+    Jws,
     Swupdate,
     Mender,
     Rauc,
@@ -119,6 +121,7 @@ impl Format {
         match self {
             Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
             Format::Dsse => "a DSSE envelope",
+            Format::Jws => "a JSON Web Signature",
             Format::Cms => "CMS signed data",
             Format::Swupdate => "a SWUpdate package (cpio)",
             Format::Mender => "a Mender artifact (tar)",
@@ -140,6 +143,7 @@ impl Format {
             Format::Srec => "srec",
             Format::Dfu => "dfu",
             Format::Dsse => "dsse",
+            Format::Jws => "jws",
             Format::Swupdate => "swupdate",
             Format::Mender => "mender",
             Format::Rauc => "rauc",

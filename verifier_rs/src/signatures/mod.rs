@@ -74,7 +74,7 @@ pub fn read(content: &[u8], request: &Request<'_>) -> Readable {
     if content.is_empty() {
         return Err("the signature file is empty".to_owned());
     }
-    if let Some(statement) = statements::detached(content) {
+    if let Some(statement) = statements::detached(content, request.trust) {
         return statement;
     }
     if let Some(form) = FORMS.iter().find(|form| (form.detect)(content)) {

@@ -49,7 +49,7 @@ impl Dsse {
                     trust,
                     &signature.keyid,
                     None,
-                    |_| true,
+                    |_, _| true,
                     |_, key| {
                         verify_message(&key.key, &key.method, &message, &signature.value)
                             .then(|| key.method.rule().to_owned())

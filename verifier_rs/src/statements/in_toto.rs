@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::json;
 use crate::outcome::{Finding, Outcome};
 use crate::statements::dsse::Statement;
-use crate::statements::shown;
+use crate::statements::{MAX_ROWS, outline, shown};
 use crate::trust::{Hash, TrustKey};
 
 pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
@@ -21,8 +21,6 @@ const KNOWN: [&str; 8] = [
     "https://in-toto.io/attestation/vulns/v0.2",
     "https://spdx.dev/Document",
 ];
-/// Rows of a list that are shown.
-const MAX_ROWS: usize = 64;
 
 /// A statement and its predicate.
 pub struct Facts {
@@ -250,19 +248,4 @@ fn bound(role: &str, id: &str, signers: &[&TrustKey]) -> Finding {
             ids.join(", ")
         ),
     )
-}
-
-/// The first members of an object with their plain values; what is nested is only named.
-fn outline(value: &Value) -> Value {
-    let Some(members) = value.as_object() else {
-        return Value::Null;
-    };
-    let plain = |value: &Value| match value {
-        Value::String(text) => Value::String(shown(text)),
-        Value::Array(items) => Value::String(format!("{} item(s)", items.len())),
-        Value::Object(members) => Value::String(format!("{} member(s)", members.len())),
-        other => other.clone(),
-    };
-    let members = members.iter().take(MAX_ROWS);
-    Value::Object(members.map(|(name, value)| (shown(name), plain(value))).collect())
 }

@@ -1,29 +1,42 @@
 //! Signed statements: who signed what about which bytes.
 
+mod awaited;
 pub mod batch;
 pub mod dsse;
 pub mod envelope;
 pub mod in_toto;
-pub mod signers;
+pub mod jws;
+pub mod registered;
+mod signers;
+mod times;
 
 use std::result::Result;
+
+use serde_json::Value;
 
 use crate::error;
 use crate::formats::Format;
 use crate::json;
 use crate::signatures::Detached;
 use crate::source::Source;
+use crate::trust::Trust;
 
 /// A statement is held in memory whole.
 pub const MAX_STATEMENT: usize = 16 * 1024 * 1024;
 const MAX_SHOWN: usize = 200;
+/// Rows of a list that are shown.
+const MAX_ROWS: usize = 64;
 
 /// Which kind of statement a file is, by its own bytes; `start` is how it begins.
 pub fn detect(source: &Source, start: &[u8]) -> error::Result<Option<Format>> {
-    if !start.trim_ascii_start().starts_with(b"{") {
-        return Ok(None);
+    if may_be_json(start) {
+        return Ok(recognise(&begin(source)?));
     }
-    Ok(recognise(&begin(source)?))
+    Ok((jws::may_be_compact(start) && jws::is_compact(&begin(source)?)).then_some(Format::Jws))
+}
+
+fn may_be_json(start: &[u8]) -> bool {
+    start.trim_ascii_start().starts_with(b"{")
 }
 
 /// As much of the file as a statement may have.
@@ -46,21 +59,33 @@ pub fn whole(source: &Source) -> error::Result<Result<Vec<u8>, String>> {
     Ok(Ok(begin(source)?))
 }
 
+/// By the names of the members.
 fn recognise(content: &[u8]) -> Option<Format> {
     let keys = json::first_keys(content);
     let has = |name: &str| keys.iter().any(|key| key == name);
-    (has("payloadType") && (has("payload") || has("signatures"))).then_some(Format::Dsse)
+    if has("payloadType") && (has("payload") || has("signatures")) {
+        Some(Format::Dsse)
+    } else if (has("protected") && has("signature")) || (has("payload") && has("signatures")) {
+        Some(Format::Jws)
+    } else {
+        None
+    }
 }
 
 /// A statement given as the signature of another file; `None` where the bytes are none.
-pub fn detached(content: &[u8]) -> Option<Result<Box<dyn Detached>, String>> {
-    if !content.trim_ascii_start().starts_with(b"{") {
-        return None;
+pub fn detached(content: &[u8], trust: &Trust) -> Option<Result<Box<dyn Detached>, String>> {
+    if may_be_json(content) {
+        return match recognise(content) {
+            Some(Format::Dsse) => Some(envelope::detached(content)),
+            Some(Format::Jws) => Some(jws::detached(content, trust)),
+            // General JSON serialisation without its payload.
+            _ => json::first_keys(content)
+                .iter()
+                .any(|key| key == "signatures")
+                .then(|| jws::detached(content, trust)),
+        };
     }
-    match recognise(content)? {
-        Format::Dsse => Some(envelope::detached(content)),
-        _ => None,
-    }
+    jws::is_compact(content).then(|| jws::detached(content, trust))
 }
 
 /// Text of a stranger as it may be shown: not long, and without control characters.
@@ -71,4 +96,19 @@ pub fn shown(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// The first members of an object with their plain values; what is nested is only named.
+pub fn outline(value: &Value) -> Value {
+    let Some(members) = value.as_object() else {
+        return Value::Null;
+    };
+    let plain = |value: &Value| match value {
+        Value::String(text) => Value::String(shown(text)),
+        Value::Array(items) => Value::String(format!("{} item(s)", items.len())),
+        Value::Object(members) => Value::String(format!("{} member(s)", members.len())),
+        other => other.clone(),
+    };
+    let members = members.iter().take(MAX_ROWS);
+    Value::Object(members.map(|(name, value)| (shown(name), plain(value))).collect())
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::file::Request;
 use crate::outcome::{Finding, Outcome};
 use crate::statements::shown;
-use crate::trust::{Trust, TrustKey, describe};
+use crate::trust::{Trust, TrustKey};
 use crate::verdict::{Moment, Verdict, choose};
 
 /// How many keys are tried for one signature.
@@ -22,14 +22,20 @@ pub struct Tried {
 }
 
 /// The entries that `hint` names, then the others; those that `fits` refuses are left out.
-fn candidates(trust: &Trust, hint: &str, fits: impl Fn(&TrustKey) -> bool) -> Vec<usize> {
+pub fn candidates(trust: &Trust, hint: &str, fits: impl Fn(usize, &TrustKey) -> bool) -> Vec<usize> {
     let named = |key: &TrustKey| {
         !hint.is_empty()
             && (key.id == hint
                 || key.fingerprint == hint
                 || key.fingerprint.strip_prefix("sha256:") == Some(hint))
     };
-    let keys = || trust.keys.iter().enumerate().filter(|(_, key)| fits(key));
+    let keys = || {
+        trust
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(place, key)| fits(*place, key))
+    };
     let first = keys().filter(|(_, key)| named(key));
     let others = keys().filter(|(_, key)| !named(key));
     first.chain(others).map(|(place, _)| place).collect()
@@ -40,7 +46,7 @@ pub fn search(
     trust: &Trust,
     hint: &str,
     algorithm: Option<&str>,
-    fits: impl Fn(&TrustKey) -> bool,
+    fits: impl Fn(usize, &TrustKey) -> bool,
     mut holds: impl FnMut(usize, &TrustKey) -> Option<String>,
 ) -> Tried {
     let candidates = candidates(trust, hint, fits);
@@ -182,10 +188,4 @@ fn unproven(request: &Request<'_>, what: &str, why: &str, moment: &Moment) -> Ve
         key,
         moment.clone(),
     )
-}
-
-/// The keys that signed, by name.
-pub fn names(request: &Request<'_>, places: &[usize]) -> String {
-    let keys = places.iter().filter_map(|place| request.trust.keys.get(*place));
-    keys.map(describe).collect::<Vec<_>>().join(", ")
 }

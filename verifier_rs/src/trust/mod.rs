@@ -143,6 +143,7 @@ pub struct TrustKey {
     pub ssh_namespaces: Vec<String>,
     pub purposes: Vec<Purpose>,
     pub method: Method,
+    pub options: Options,
     /// Who may be named as builder (or verifier) in what this key signs, by URI; compared as bytes.
     pub builders: Vec<String>,
     not_before: Option<f64>,
@@ -228,6 +229,7 @@ impl TrustKey {
             certificate,
             hint,
             purposes,
+            options,
             builders,
             not_before,
             not_after,
