@@ -200,8 +200,9 @@ class Trust:
 class KeyInfo:
     """A public key or certificate as it was sent in, before anybody approved it.
 
-    kind: "public_key" or "certificate" (PEM), "openssh" or "minisign" (signify too); fingerprint: "sha256:"
-    and the SHA-256 of the SubjectPublicKeyInfo, whatever the encoding; not_before and not_after in seconds
+    kind: "public_key" or "certificate" (PEM), "openssh", "minisign" (signify too) or "openpgp"; fingerprint:
+    "sha256:" and the SHA-256 of the SubjectPublicKeyInfo, whatever the encoding (of an OpenPGP certificate
+    of all its packets); not_before and not_after in seconds
     since 1970 (certificates only); `weakness` says why it is not strong; `known_as` what its tool calls it.
     """
 

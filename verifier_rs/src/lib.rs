@@ -34,6 +34,7 @@ pub mod hasher;
 pub mod json;
 pub mod keys;
 pub mod lines;
+pub mod openpgp;
 pub mod outcome;
 pub mod pass;
 pub mod pool;

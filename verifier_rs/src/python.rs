@@ -15,6 +15,7 @@ use pyo3::types::PyBytes;
 use crate::content::{self, yara::RuleFile};
 use crate::error::Error;
 use crate::keys::{self, Strength, ed25519};
+use crate::openpgp::certificate::Certificate;
 use crate::pool::pool;
 use crate::source::{self, Progress, hex};
 use crate::trust::{self, Purpose};
@@ -295,6 +296,9 @@ struct KeyInfo {
 fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
     let read = keys::read(pem).map_err(Error::Trust)?;
     let algorithm = read.key.algorithm;
+    let weakest = read.key.weakest();
+    let inside = read.key.openpgp.as_deref();
+    let validity = inside.and_then(Certificate::validity);
     let certificate = read.certificate;
     Ok(KeyInfo {
         kind: match (&certificate, &read.hint) {
@@ -304,15 +308,24 @@ fn inspect_key(pem: &str) -> PyResult<KeyInfo> {
         }
         .to_owned(),
         algorithm: algorithm.name(),
-        bits: algorithm.bits(),
+        bits: weakest.bits(),
         fingerprint: read.key.fingerprint(),
         mcuboot_key_hash: read.key.mcuboot_key_hash(),
-        subject: certificate.as_ref().map(|facts| facts.subject.clone()),
+        subject: certificate
+            .as_ref()
+            .map(|facts| facts.subject.clone())
+            .or_else(|| inside?.user_ids.first().cloned()),
         issuer: certificate.as_ref().map(|facts| facts.issuer.clone()),
-        not_before: certificate.as_ref().map(|facts| facts.not_before),
-        not_after: certificate.as_ref().map(|facts| facts.not_after),
-        strong: algorithm.strength() == Strength::Strong,
-        weakness: algorithm.weakness(),
+        not_before: certificate
+            .as_ref()
+            .map(|facts| facts.not_before)
+            .or(validity.map(|(from, _)| from)),
+        not_after: certificate
+            .as_ref()
+            .map(|facts| facts.not_after)
+            .or(validity.and_then(|(_, until)| until)),
+        strong: weakest.strength() == Strength::Strong,
+        weakness: weakest.weakness(),
         known_as: read.hint.map(|hint| hint.name).unwrap_or_default(),
     })
 }

@@ -65,11 +65,21 @@ pub enum Sink {
     Verity(Box<crate::formats::rauc::verity::Tree>),
     /// What is fed, in base64url without padding, to another one.
     Base64Url(Box<Base64Url>),
+    /// With line ends as text has them on the wire.
+    Text(Box<Text>),
     /// A digest that somebody made before.
     Known(Vec<u8>),
 }
 
 impl Sink {
+    /// A state that sees the bytes as text.
+    pub fn text(inner: Sink) -> Self {
+        Sink::Text(Box::new(Text {
+            inner,
+            returned: false,
+        }))
+    }
+
     /// How long a byte takes, roughly, beside the others.
     pub fn cost(&self) -> u8 {
         match self {
@@ -79,6 +89,7 @@ impl Sink {
             Sink::Blake3(_) | Sink::Sum(_) => 1,
             Sink::Keep(_) | Sink::Known(_) => 0,
             Sink::Base64Url(state) => state.cost(),
+            Sink::Text(text) => text.inner.cost(),
         }
     }
 
@@ -99,6 +110,7 @@ impl Sink {
             Sink::Blake2b(state) => Digest::update(state, data),
             Sink::Verity(tree) => tree.update(data),
             Sink::Base64Url(state) => state.update(data),
+            Sink::Text(text) => text.update(data),
             Sink::Known(_) => {}
         }
     }
@@ -120,8 +132,41 @@ impl Sink {
             Sink::Blake2b(state) => state.clone().finalize().to_vec(),
             Sink::Verity(tree) => tree.finish().0,
             Sink::Base64Url(state) => state.finish().digest(),
+            Sink::Text(text) => text.inner.digest(),
             Sink::Known(digest) => digest.clone(),
         }
+    }
+}
+
+/// Text whose line ends become CR LF before another state sees them.
+#[derive(Clone)]
+pub struct Text {
+    inner: Sink,
+    /// The last byte was a carriage return.
+    returned: bool,
+}
+
+impl Text {
+    fn update(&mut self, data: &[u8]) {
+        for line in data.split_inclusive(|byte| *byte == b'\n') {
+            match line.split_last() {
+                Some((b'\n', rest)) => {
+                    let returned = rest.last().map_or(self.returned, |last| *last == b'\r');
+                    self.inner.update(rest);
+                    self.inner.update(if returned { b"\n" } else { b"\r\n" });
+                    self.returned = false;
+                }
+                Some((last, _)) => {
+                    self.inner.update(line);
+                    self.returned = *last == b'\r';
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub fn inner(&self) -> &Sink {
+        &self.inner
     }
 }
 

@@ -22,6 +22,7 @@ FINGERPRINT_COMMANDS: Final = {
     "public_key": "openssl pkey -pubin -in key.pem -outform DER | openssl sha256",
     "certificate": f"openssl x509 -in certificate.pem -noout -pubkey | {_DIGEST}",
     "openssh": f"ssh-keygen -e -m pkcs8 -f key.pub | {_DIGEST}",
+    "openpgp": "gpg --dearmor < key.asc | openssl sha256",
     "minisign": _ED25519.format("tail -n 1 key.pub"),
 }
 

@@ -24,6 +24,7 @@ mod key;
 mod mcuboot;
 mod mender;
 mod minisign;
+mod openpgp;
 mod rauc;
 mod srec;
 mod ssh;
@@ -43,6 +44,7 @@ pub const ALL: &[Target] = &[
     ("mcuboot", mcuboot::run),
     ("mender", mender::run),
     ("minisign", minisign::run),
+    ("openpgp", openpgp::run),
     ("ssh", ssh::run),
     ("rauc", rauc::run),
     ("statement", statement::run),

@@ -32,6 +32,8 @@ enum How {
     PssMax(pss::Key),
     /// A key that is too short to prove anything is not even tried.
     TooWeak,
+    /// Only signatures of another form are by such a key, and that form checks them.
+    Elsewhere,
 }
 
 impl Method {
@@ -76,6 +78,7 @@ impl Method {
         };
         let (how, rule) = match key.algorithm {
             Algorithm::Ed25519 => (How::Ed25519, ed25519::RULE.to_owned()),
+            Algorithm::OpenPgp => (How::Elsewhere, "OpenPGP signatures only".to_owned()),
             Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => {
                 let verifier: &'static dyn VerificationAlgorithm = match key.algorithm {
                     Algorithm::MlDsa44 => &ML_DSA_44,
@@ -161,7 +164,7 @@ impl Method {
         match &self.how {
             How::Digest { hash, .. } => Some(*hash),
             How::PssMax(key) => Some(key.hash()),
-            How::Ed25519 | How::MlDsa(_) | How::TooWeak => None,
+            How::Ed25519 | How::MlDsa(_) | How::TooWeak | How::Elsewhere => None,
         }
     }
 
@@ -172,7 +175,7 @@ impl Method {
                 .and_then(|digest| key.verify_digest_sig(&digest, signature))
                 .is_ok(),
             How::PssMax(key) => key.verify_digest(message_digest, signature),
-            How::Ed25519 | How::MlDsa(_) | How::TooWeak => false,
+            How::Ed25519 | How::MlDsa(_) | How::TooWeak | How::Elsewhere => false,
         }
     }
 
@@ -193,7 +196,7 @@ impl Method {
                     then: Then::MlDsa(parsed, signature.to_owned()),
                 })
             }
-            How::Digest { .. } | How::PssMax(_) | How::TooWeak => None,
+            How::Digest { .. } | How::PssMax(_) | How::TooWeak | How::Elsewhere => None,
         }
     }
 }
@@ -238,7 +241,7 @@ pub fn verify_message(key: &PublicKey, method: &Method, message: &[&[u8]], signa
         How::MlDsa(key) => key.verify_sig(&message.concat(), signature).is_ok(),
         How::Digest { hash, .. } => method.verify_digest(&digest_of(*hash, message), signature),
         How::PssMax(key) => method.verify_digest(&digest_of(key.hash(), message), signature),
-        How::TooWeak => false,
+        How::TooWeak | How::Elsewhere => false,
     }
 }
 

@@ -9,6 +9,7 @@ use der::asn1::{ObjectIdentifier, UintRef};
 use der::{Decode, Sequence};
 use sha2::{Digest, Sha256, Sha384};
 
+use crate::openpgp::certificate::Certificate;
 use crate::source::hex;
 
 pub mod ed25519;
@@ -20,7 +21,7 @@ mod read;
 pub mod spki;
 pub mod ssh;
 
-use read::PRIVATE;
+pub(crate) use read::PRIVATE;
 pub use read::{Enrolled, Hint, read};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -37,13 +38,17 @@ const MLDSA87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3
 /// What kind of key it is; the algorithm of a verification follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    Rsa { bits: u32 },
+    Rsa {
+        bits: u32,
+    },
     EcdsaP256,
     EcdsaP384,
     Ed25519,
     MlDsa44,
     MlDsa65,
     MlDsa87,
+    /// A certificate; the keys in it are others.
+    OpenPgp,
 }
 
 impl Algorithm {
@@ -56,6 +61,7 @@ impl Algorithm {
             Algorithm::MlDsa44 => "ML-DSA-44".to_owned(),
             Algorithm::MlDsa65 => "ML-DSA-65".to_owned(),
             Algorithm::MlDsa87 => "ML-DSA-87".to_owned(),
+            Algorithm::OpenPgp => "OpenPGP".to_owned(),
         }
     }
 
@@ -68,6 +74,7 @@ impl Algorithm {
             Algorithm::MlDsa44 => 1312 * 8,
             Algorithm::MlDsa65 => 1952 * 8,
             Algorithm::MlDsa87 => 2592 * 8,
+            Algorithm::OpenPgp => 0,
         }
     }
 
@@ -95,7 +102,7 @@ impl Algorithm {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     Strong,
     Weak,
@@ -105,17 +112,24 @@ pub enum Strength {
 /// A public key, checked when it was read.
 pub struct PublicKey {
     pub algorithm: Algorithm,
-    /// SubjectPublicKeyInfo, DER.
+    /// SubjectPublicKeyInfo, DER; of an OpenPGP certificate its packets.
     pub spki: Vec<u8>,
     /// What the verifying library takes: PKCS#1 DER for RSA, the point for EC, 32 bytes for Ed25519.
     pub raw: Vec<u8>,
     pub ed25519: Option<ed25519::Key>,
+    pub openpgp: Option<Box<Certificate>>,
 }
 
 impl PublicKey {
     /// `sha256:` and the hexadecimal SHA-256 of the SubjectPublicKeyInfo: the name of the key itself.
     pub fn fingerprint(&self) -> String {
         format!("sha256:{}", hex(&Sha256::digest(&self.spki)))
+    }
+
+    /// The algorithm by whose strength the key is judged: of an OpenPGP certificate that of its weakest signing key.
+    pub fn weakest(&self) -> Algorithm {
+        let inside = self.openpgp.as_deref().and_then(Certificate::weakest);
+        inside.unwrap_or(self.algorithm)
     }
 
     /// The encoding that MCUboot hashes for its KEYHASH entry: PKCS#1 for RSA, SubjectPublicKeyInfo otherwise.
@@ -198,7 +212,7 @@ impl PublicKey {
             Algorithm::MlDsa44 => ParsedPublicKey::new(&ML_DSA_44, raw).is_ok(),
             Algorithm::MlDsa65 => ParsedPublicKey::new(&ML_DSA_65, raw).is_ok(),
             Algorithm::MlDsa87 => ParsedPublicKey::new(&ML_DSA_87, raw).is_ok(),
-            Algorithm::Rsa { .. } | Algorithm::Ed25519 => true,
+            Algorithm::Rsa { .. } | Algorithm::Ed25519 | Algorithm::OpenPgp => true,
         };
         if !usable {
             return Err(format!("not a valid {} key", algorithm.name()));
@@ -208,6 +222,7 @@ impl PublicKey {
             spki: der.to_owned(),
             raw: raw.to_owned(),
             ed25519: point,
+            openpgp: None,
         })
     }
 }

@@ -4,11 +4,12 @@ use der::{Decode, Encode, SliceReader};
 use x509_cert::Certificate;
 
 use crate::keys::{CertificateFacts, PublicKey, minisign, ssh};
+use crate::openpgp;
 
 /// Far more than the longest key or certificate that makes sense.
 const MAX_TEXT: usize = 64 * 1024;
 
-pub(super) const PRIVATE: &str = "this is a private key: it must never be uploaded or shared. Treat it as \
+pub(crate) const PRIVATE: &str = "this is a private key: it must never be uploaded or shared. Treat it as \
     disclosed, make a new pair, and give the public key (openssl pkey -in KEY -pubout)";
 
 /// What its own tool calls a key: for people who compare, and for finding the key of a signature. It proves nothing.
@@ -50,6 +51,9 @@ pub fn read(text: &str) -> Result<Enrolled, String> {
         return Err(PRIVATE.to_owned());
     }
     let text = text.trim();
+    if text.starts_with("-----BEGIN PGP ") {
+        return openpgp::read(text).map(Enrolled::from);
+    }
     if ssh::detect(text) {
         return ssh::read(text).map(Enrolled::from);
     }

@@ -4,6 +4,7 @@ pub mod cms;
 mod comment;
 pub mod minisign;
 mod named;
+pub mod openpgp;
 pub mod raw;
 pub mod signify;
 pub mod ssh;
@@ -48,6 +49,14 @@ const FORMS: &[Form] = &[
     Form {
         detect: crate::cms::looks_like,
         read: |content, _| Ok(Box::new(cms::Cms::read(content)?)),
+    },
+    Form {
+        detect: openpgp::detect,
+        read: |content, _| {
+            Ok(Box::new(openpgp::OpenPgp::new(openpgp::Signatures::parse(
+                content,
+            )?)))
+        },
     },
     Form {
         detect: ssh::detect,
