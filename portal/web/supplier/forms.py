@@ -116,7 +116,7 @@ class KeyForm(FlaskForm):
         "Public key or certificate",
         validators=[InputRequired("Paste the public key.")],
         description="PEM, beginning with -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, or the "
-        "key of OpenSSH, minisign or signify, an armoured OpenPGP certificate. Never the private key.",
+        "key of OpenSSH, minisign or signify, or an armoured OpenPGP certificate. Never the private key.",
     )
     method = SelectField(
         "How detached signatures are made",
