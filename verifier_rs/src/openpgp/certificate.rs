@@ -155,7 +155,7 @@ enum Subject {
         bindings: Vec<Binding>,
         revoked: bool,
     },
-    Subkey(Box<KeyPacket>, Part),
+    Subkey(Box<KeyPacket>, Box<Part>),
     /// Nothing that concerns signing.
     Other,
 }
@@ -226,7 +226,7 @@ impl Reader {
                 PUBLIC_SUBKEY => {
                     let mut key = KeyPacket::parse(packet.body)?;
                     match part(&mut key, false) {
-                        Ok(part) => Subject::Subkey(Box::new(key), part),
+                        Ok(part) => Subject::Subkey(Box::new(key), Box::new(part)),
                         Err(_) => Subject::Other,
                     }
                 }
@@ -272,7 +272,7 @@ impl Reader {
                 revoked: false,
                 ..
             } => self.primary.bindings.extend(bindings),
-            Subject::Subkey(_, part) => self.subkeys.push(part),
+            Subject::Subkey(_, part) => self.subkeys.push(*part),
             _ => {}
         }
     }
