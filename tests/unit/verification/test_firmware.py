@@ -344,7 +344,7 @@ def test_an_embedded_and_a_detached_signature_both_count(
         ("cut srec", b"S00F000068656C6C6F202020202000003C\n", "srec", "unreadable"),
         ("a colon", b":-) 0123456789\n", "opaque", "warn"),
         ("a list", b"S1,S2,S3\n", "opaque", "warn"),
-        ("uf2", b"UF2\n\x57\x51\x5d\x9e" + bytes(504), "uf2", "pass"),
+        ("cut uf2", b"UF2\n\x57\x51\x5d\x9e" + bytes(504), "uf2", "unreadable"),
         ("dfu", bytes(100) + b"\x00\x00\x01\x00\x02\x00\x00\x01UFD\x10\x01\x02\x03\x04", "dfu", "pass"),
     ],
 )

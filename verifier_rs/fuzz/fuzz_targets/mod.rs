@@ -31,6 +31,7 @@ mod ssh;
 mod statement;
 mod swupdate;
 mod trust;
+mod uf2;
 
 /// Name and entry of each.
 pub type Target = (&'static str, fn(&[u8]));
@@ -51,6 +52,7 @@ pub const ALL: &[Target] = &[
     ("swupdate", swupdate::run),
     ("srec", srec::run),
     ("trust", trust::run),
+    ("uf2", uf2::run),
 ];
 
 /// The bytes as a file to parse, without a file system.

@@ -12,6 +12,7 @@ pub mod opaque;
 pub mod rauc;
 pub mod srec;
 pub mod swupdate;
+pub mod uf2;
 
 use serde_json::{Map, Value};
 
@@ -75,6 +76,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::IntelHex => intel_hex::parse(source),
         Format::Srec => srec::parse(source),
         Format::Rauc => rauc::parse(source),
+        Format::Uf2 => uf2::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -110,10 +112,7 @@ pub enum Format {
 impl Format {
     /// Whether its inside is not read.
     pub fn closed(self) -> bool {
-        matches!(
-            self,
-            Format::Empty | Format::Elf | Format::Uf2 | Format::Dfu | Format::Opaque
-        )
+        matches!(self, Format::Empty | Format::Elf | Format::Dfu | Format::Opaque)
     }
 
     /// The format in words: "an MCUboot image".
@@ -128,6 +127,7 @@ impl Format {
             Format::IntelHex => "an Intel HEX file",
             Format::Srec => "an S-record file",
             Format::Rauc => "a RAUC bundle (squashfs and signature)",
+            Format::Uf2 => "a UF2 file",
             other => other.name(),
         }
     }
@@ -170,7 +170,7 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Cms
     } else if start.starts_with(b"\x7fELF") {
         Format::Elf
-    } else if start.starts_with(b"UF2\n\x57\x51\x5d\x9e") {
+    } else if start.starts_with(&uf2::MAGIC) {
         Format::Uf2
     } else if start.starts_with(archive::cpio::CRC)
         || archive::cpio::first_name(start)
