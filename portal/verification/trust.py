@@ -52,8 +52,7 @@ class TrustKey:
         kind = "certificate" if "-----BEGIN CERTIFICATE-----" in self.pem else "public_key"
         member: dict[str, object] = {"id": self.id, kind: self.pem, "purposes": list(self.purposes)}
         member |= _dates(self)
-        options = {name: value for name, value in asdict(self.options).items() if value is not None}
-        if options:
+        if options := _options(self):
             member["options"] = options
         if self.builders:
             member["builders"] = list(self.builders)
@@ -66,7 +65,8 @@ class Root:
 
     `usages` are extended key usages, one of which a signer must have: "codeSigning", "emailProtection",
     dotted OIDs, or "any" (also none). `subjects` names the only signers that count: subjects in the form of
-    RFC 4514, or fingerprints of keys; None is all of them. Dates as of a key.
+    RFC 4514, or fingerprints of keys; None is all of them. `options` say how these signers make bare
+    signatures. Dates as of a key.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Root:
     purposes: tuple[Purpose, ...] = PURPOSES
     usages: tuple[str, ...] = ("codeSigning",)
     subjects: tuple[str, ...] | None = None
+    options: KeyOptions = KeyOptions()
     not_before: datetime | None = None
     not_after: datetime | None = None
     distrusted_from: datetime | None = None
@@ -88,6 +89,8 @@ class Root:
         }
         if self.subjects is not None:
             member["subjects"] = list(self.subjects)
+        if options := _options(self):
+            member["options"] = options
         return member | _dates(self)
 
 
@@ -101,6 +104,10 @@ class TimestampAuthority:
     def as_member(self) -> dict[str, object]:
         """The authority as a member of `timestamp_authorities` in a trust file."""
         return {"id": self.id, "certificate": self.pem}
+
+
+def _options(entry: TrustKey | Root) -> dict[str, str]:
+    return {name: value for name, value in asdict(entry.options).items() if value is not None}
 
 
 def _dates(entry: TrustKey | Root) -> dict[str, object]:

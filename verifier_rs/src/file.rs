@@ -218,7 +218,9 @@ pub fn verify_source(
         ),
     ];
     let stamps = verdicts.iter().filter_map(|verdict| verdict.timestamp.clone());
-    if let Some(finding) = Finding::worst(stamps.chain(stamped.finding.clone())) {
+    let stamps: Vec<Finding> = stamps.chain(stamped.finding.clone()).collect();
+    // The first speaks where none of them says anything about the file.
+    if let Some(finding) = Finding::worst(stamps.clone()).or_else(|| stamps.into_iter().next()) {
         findings.push(("timestamp", finding));
     }
     findings.append(&mut beside.findings);

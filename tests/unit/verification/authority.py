@@ -1,15 +1,23 @@
 """Certificate authorities, signers and revocation lists for tests, made by pyca/cryptography."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)  # conftest.AT
 CODE_SIGNING = ExtendedKeyUsageOID.CODE_SIGNING
 DIGITAL_SIGNATURE = {"digital_signature": True}
@@ -45,6 +53,11 @@ def key_usage(**bits: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{bit: bits.get(bit, False) for bit in every})
 
 
+def usual_digest(key: PrivateKey) -> hashes.SHA256 | None:
+    """Ed25519 and ML-DSA sign the message itself."""
+    return hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) else None
+
+
 @dataclass
 class Identity:
     """A private key and the certificate that speaks of it."""
@@ -55,6 +68,14 @@ class Identity:
     @property
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        """`sha256:` and the digest of the public key."""
+        spki = self.key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return f"sha256:{hashlib.sha256(spki).hexdigest()}"
 
     @property
     def subject(self) -> str:
@@ -102,6 +123,8 @@ class Identity:
             .add_extension(x509.BasicConstraints(authority, path_length), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
+        above = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(above, critical=False)
         bits = bits if bits is not None else (AUTHORITY if authority else DIGITAL_SIGNATURE)
         if bits:
             builder = builder.add_extension(key_usage(**bits), critical=True)
@@ -111,8 +134,7 @@ class Identity:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=critical_usages)
         for extension, critical in extensions or []:
             builder = builder.add_extension(extension, critical)
-        if digest is None and not isinstance(self.key, ed25519.Ed25519PrivateKey):
-            digest = hashes.SHA256()
+        digest = digest or usual_digest(self.key)
         return Identity(builder.sign(self.key, digest), key)
 
     def revoke(
@@ -142,8 +164,7 @@ class Identity:
         for extension, critical in extensions or []:
             builder = builder.add_extension(extension, critical)
         signing = key or self.key
-        digest = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-        return builder.sign(signing, digest).public_bytes(serialization.Encoding.PEM).decode()
+        return builder.sign(signing, usual_digest(signing)).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def root(common: str = "Nordhaven Root", key: PrivateKey | None = None, **options: object) -> Identity:
@@ -152,7 +173,6 @@ def root(common: str = "Nordhaven Root", key: PrivateKey | None = None, **option
     subject = name(common)
     seed = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     seed = seed.serial_number(1).not_valid_before(day(-1)).not_valid_after(day(1))
-    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    issuer = Identity(seed.sign(key, digest), key)
+    issuer = Identity(seed.sign(key, usual_digest(key)), key)
     options = {"start": day(-1000), "end": day(1000)} | options
     return issuer.issue(common, key=key, authority=True, **options)  # type: ignore[arg-type]

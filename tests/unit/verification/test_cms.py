@@ -1,18 +1,22 @@
 """CMS signatures by openssl, detached and attached, by pinned keys and by chains; and what is refused."""
 
+import hashlib
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from asn1crypto import cms
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from portal.verification import FileReport, Outcome, Root, Trust, TrustKey, verify_file
+from portal.verification import FileReport, KeyOptions, Outcome, Root, Trust, TrustKey, verify_file
 from tests.unit.verification.authority import Identity, PrivateKey, day, root
 from tests.unit.verification.conftest import AT, run
+from tests.unit.verification.syntax import Attribute, Signer, signed_data
 from tests.unit.verification.test_firmware import outcomes, reason
 
 KEYS: dict[str, Callable[[], PrivateKey]] = {
@@ -230,3 +234,206 @@ def test_every_signer_must_hold_and_threshold_counts_different_keys(firmware: Pa
     again = world.between.issue("p256 again", key=one.key)
     same = verify(firmware, trust, sign(firmware, one, again, others=(world.between,)))
     assert "1 did" in reason(same, "key")
+
+
+def test_ed25519_and_ml_dsa_signers_and_authorities(firmware: Path) -> None:
+    """Put together by asn1crypto and pyca: the openssl at hand makes neither."""
+    for make in (
+        ed25519.Ed25519PrivateKey,
+        mldsa.MLDSA44PrivateKey,
+        mldsa.MLDSA65PrivateKey,
+        mldsa.MLDSA87PrivateKey,
+    ):
+        top = root(key=make.generate())
+        signer = top.issue("Signer", key=make.generate())
+        trust = Trust.build([], roots=[Root("vendor", top.pem)])
+        signature = signed_data(firmware.read_bytes(), Signer(signer, digest="sha512"))
+        report = verify(firmware, trust, signature)
+        assert proven(report), report.checks
+        bad = verify(firmware, trust, signature[:-1] + bytes([signature[-1] ^ 1]))
+        assert outcomes(bad)["signature"] == "fail"
+        small = firmware.with_name("small")
+        small.write_bytes(b"small")
+        assert proven(verify(small, trust, signed_data(b"small", Signer(signer, bare=True))))
+
+
+def signed_fail(path: Path, world: World, signature: bytes) -> str:
+    report = verify(path, world.trust(), signature)
+    assert outcomes(report)["signature"] in ("fail", "unreadable"), report.checks
+    return reason(report, "signature")
+
+
+def test_no_signed_attributes_for_content_that_is_not_plain_data_is_refused(
+    tmp_path: Path, world: World
+) -> None:
+    path = tmp_path / "file.p7m"
+    signer = Signer(world.signers["p256"], bare=True)
+    path.write_bytes(
+        signed_data(b"\x30\x00", signer, certificates=[world.between], content_type="tst_info", attached=True)
+    )
+    report = verify(path, world.trust())
+    assert outcomes(report)["signature"] == "fail"
+    assert "no signed attributes" in reason(report, "signature")
+    path.write_bytes(signed_data(b"abc", signer, certificates=[world.between], attached=True))
+    assert verify(path, world.trust()).outcome is Outcome.PASS
+
+
+def test_a_message_digest_twice_is_refused(firmware: Path, world: World) -> None:
+    content = firmware.read_bytes()
+    good, other = hashlib.sha256(content).digest(), hashlib.sha256(b"other").digest()
+    signer = world.signers["p256"]
+    cases: list[tuple[list[Attribute], str]] = [
+        ([("content_type", ["data"]), ("message_digest", [good, other])], "exactly one"),
+        ([("content_type", ["data"]), ("message_digest", [good]), ("message_digest", [other])], "twice"),
+        ([("content_type", ["data"]), ("message_digest", [])], "exactly one"),
+        ([("content_type", ["data"])], "messageDigest is missing"),
+        ([("message_digest", [good])], "contentType is missing"),
+        ([("content_type", ["data", "data"]), ("message_digest", [good])], "exactly one"),
+        ([("content_type", ["tst_info"]), ("message_digest", [good])], "type of the content"),
+        ([("content_type", ["data"]), ("message_digest", [other])], "not what was signed"),
+    ]
+    for attributes, word in cases:
+        signature = signed_data(content, Signer(signer, attributes=attributes), certificates=[world.between])
+        assert word in signed_fail(firmware, world, signature)
+
+
+def test_attributes_that_are_not_in_the_order_of_der_are_refused(firmware: Path, world: World) -> None:
+    hashed = hashlib.sha256(firmware.read_bytes()).digest()
+    signature = signed_data(
+        firmware.read_bytes(), Signer(world.signers["p256"]), certificates=[world.between]
+    )
+    content_type, digest = (
+        bytes.fromhex("301806092a864886f70d010903310b06092a864886f70d010701"),
+        bytes.fromhex("302f06092a864886f70d01090431220420"),
+    )
+    swapped = signature.replace(content_type + digest + hashed, digest + hashed + content_type)
+    assert swapped != signature
+    assert "order of DER" in signed_fail(firmware, world, swapped)
+
+
+def test_signed_attributes_of_another_signature_are_no_content(tmp_path: Path, world: World) -> None:
+    """Whoever signed attributes did not sign a file that consists of them."""
+    signer = world.signers["p256"]
+    attributes = cms.CMSAttributes(
+        [
+            cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
+            cms.CMSAttribute({"type": "message_digest", "values": [bytes(32)]}),
+        ]
+    ).dump()
+    path = tmp_path / "attributes.bin"
+    path.write_bytes(attributes)
+    signature = signed_data(attributes, Signer(signer, bare=True), certificates=[world.between])
+    assert openssl_accepts(path, signature, world.root)  # a difference on purpose: openssl does not look
+    assert "set of signed attributes" in signed_fail(path, world, signature)
+
+
+def test_of_several_signers_one_that_chains_saves_no_other(firmware: Path, world: World) -> None:
+    stranger = root("Stranger").issue("Stranger")
+    for signers in [(stranger, world.signers["p256"]), (world.signers["p256"], stranger)]:
+        signature = sign(firmware, *signers, others=(world.between,))
+        assert not openssl_accepts(firmware, signature, world.root)
+        report = verify(firmware, world.trust(), signature)
+        assert outcomes(report)["key"] == "fail"
+        assert report.outcome is Outcome.FAIL
+        assert sorted(entry["key"]["outcome"] for entry in report.document["signatures"]) == ["fail", "pass"]
+
+
+def test_bombs_are_refused_fast(firmware: Path, world: World) -> None:
+    signed = b"\x30\x80" + bytes.fromhex("06092a864886f70d010702") + b"\xa0\x80"
+    data = b"\x30\x80\x02\x01\x01\x31\x00\x30\x0b" + bytes.fromhex("06092a864886f70d010701")
+    certificate = world.between.certificate.public_bytes(serialization.Encoding.DER)
+    end = b"\x00\x00"
+    for bomb, word in [
+        (signed + b"\x30\x80" * 1_000_000, "deeper"),
+        (signed + b"\x24\x80\x04\x00\x00\x00" * 600_000, "elements"),
+        (signed + data + b"\xa0\x80" + b"\x30\x00" * 1_000_000 + end * 4, "elements"),
+        (signed + data + b"\xa0\x80" + certificate * 500 + end + b"\x31\x00" + end * 3, "certificates"),
+        (signed + data + b"\x31\x80" + b"\x30\x00" * 500 + end * 4, "signers"),
+    ]:
+        path = firmware.with_name("bomb.p7m")
+        path.write_bytes(bomb)
+        began = time.perf_counter()
+        assert word in signed_fail(firmware, world, bomb)
+        assert outcomes(verify(path, world.trust()))["format"] == "unreadable"
+        assert time.perf_counter() - began < 1
+
+
+def test_sha_1_and_short_rsa_are_refused_by_name(firmware: Path, world: World) -> None:
+    weak = world.between.issue("weak", key=rsa.generate_private_key(65537, 1024))
+    for signature, word in [
+        (sign(firmware, world.signers["rsa"], options=("-md", "sha1"), others=(world.between,)), "SHA-1"),
+        (sign(firmware, weak, others=(world.between,)), "RSA-1024 can be broken"),
+        (
+            signed_data(firmware.read_bytes(), Signer(world.signers["p256"], algorithm="sha384_ecdsa")),
+            "they must agree",
+        ),
+        (
+            signed_data(firmware.read_bytes(), Signer(world.signers["p256"], algorithm="sha256_rsa")),
+            "does not fit the key",
+        ),
+    ]:
+        assert word in signed_fail(firmware, world, signature)
+    for length in ("24", "100"):
+        odd = sign(
+            firmware,
+            world.signers["rsa"],
+            options=(*PSS, "-md", "sha256", "-keyopt", f"rsa_pss_saltlen:{length}"),
+            others=(world.between,),
+        )
+        assert f"salt of {length} bytes" in signed_fail(firmware, world, odd)
+
+
+def test_what_is_no_signature_says_what_it_is(firmware: Path, world: World) -> None:
+    certificate, _ = world.signers["p256"].write(firmware.parent, "s")
+    only_certificates = run("openssl", "crl2pkcs7", "-nocrl", "-certfile", certificate, "-outform", "DER")
+    assert "nobody signed it" in signed_fail(firmware, world, only_certificates)
+    good = sign(firmware, world.signers["p256"], others=(world.between,))
+    assert "behind its end" in signed_fail(firmware, world, good + b"\0")
+    for place in range(0, len(good), 7):
+        damaged = good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :]
+        report = verify(firmware, world.trust(), damaged)
+        if proven(report):
+            # Only what is not signed can change unnoticed: hints of the envelope.
+            assert openssl_accepts(firmware, damaged, world.root), place
+    for length in range(0, len(good), 11):
+        assert not proven(verify(firmware, world.trust(), good[:length] or b"\0"))
+
+
+def test_a_bare_signature_with_its_chain_beside_it(firmware: Path, world: World) -> None:
+    for name, options, enrolment in [
+        ("p256", ("-sha256",), {}),
+        ("p384", ("-sha384",), {}),
+        ("rsa", ("-sha256",), {}),
+        (
+            "rsa",
+            ("-sha512", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:max"),
+            {"rsa_padding": "pss", "pss_salt": "max", "hash": "sha512"},
+        ),
+        ("ed25519", (), {}),
+    ]:
+        signer = world.signers[name]
+        _, key = signer.write(firmware.parent, name)
+        if name == "ed25519":
+            signature = run("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", firmware)
+        else:
+            signature = run("openssl", "dgst", *options, "-sign", key, firmware)
+        chain = (signer.pem + world.between.pem).encode()
+        trust = world.trust(options=KeyOptions(**enrolment))
+        report = verify(firmware, trust, signature, certificates=chain)
+        assert proven(report), (name, report.checks)
+        assert report.document["signatures"][0]["signer"]["chain"][2]["subject"].startswith(
+            "CN=Nordhaven Root"
+        )
+        assert outcomes(verify(firmware, trust, signature))["signature"] == "not_run"
+        if enrolment:
+            other = verify(firmware, world.trust(), signature, certificates=chain)
+            assert "in the way in which a root" in reason(other, "signature")
+        stranger = verify(
+            firmware,
+            Trust.build([], roots=[Root("x", root("Other").pem, options=KeyOptions(**enrolment))]),
+            signature,
+            certificates=chain,
+        )
+        assert outcomes(stranger)["key"] == "fail"
+        expired = verify(firmware, trust, signature, AT + 200 * 86_400, certificates=chain)
+        assert "had expired at signing" in reason(expired, "key")

@@ -51,14 +51,15 @@ def test_everything_a_chain_needs_can_be_built_and_parsed(anchor: Identity) -> N
         ({"not_before": "soon"}, "not_before: expected RFC 3339"),
         ({"not_before": "2026-02-01T00:00:00Z", "not_after": "2026-01-01T00:00:00Z"}, "lies before"),
         ({"certificate": "x"}, "expected nothing but PEM blocks|has no end"),
-        ({"options": {}}, "unknown field `options`"),
+        ({"threshold": 1}, "unknown field `threshold`"),
+        ({"options": {"pss_salt": "max"}}, "pss_salt applies only"),
         ({"id": "\n"}, "id: expected 1 to 200"),
     ],
 )
 def test_a_root_that_is_wrong_is_refused(anchor: Identity, members: dict[str, Any], message: str) -> None:
     with pytest.raises(TrustError, match=message) as refused:
         Trust.parse(document(roots=[{"id": "r", "certificate": anchor.pem} | members]))
-    if "options" not in members:
+    if "threshold" not in members:
         assert "roots[0]" in refused.value.message
 
 

@@ -16,7 +16,10 @@ use _verifier::source::{Progress, Source};
 use _verifier::trust::{Purpose, Trust};
 use rustix::fs::{MemfdFlags, memfd_create};
 
+mod certificate;
+mod cms;
 mod content;
+mod crl;
 mod detached;
 mod dsse;
 mod intel_hex;
@@ -30,6 +33,7 @@ mod srec;
 mod ssh;
 mod statement;
 mod swupdate;
+mod timestamp;
 mod trust;
 mod uf2;
 
@@ -37,7 +41,10 @@ mod uf2;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const ALL: &[Target] = &[
+    ("certificate", certificate::run),
+    ("cms", cms::run),
     ("content", content::run),
+    ("crl", crl::run),
     ("detached", detached::run),
     ("dsse", dsse::run),
     ("intel_hex", intel_hex::run),
@@ -51,6 +58,7 @@ pub const ALL: &[Target] = &[
     ("statement", statement::run),
     ("swupdate", swupdate::run),
     ("srec", srec::run),
+    ("timestamp", timestamp::run),
     ("trust", trust::run),
     ("uf2", uf2::run),
 ];

@@ -49,6 +49,7 @@ impl SignerId {
 pub struct SignerInfo {
     pub id: SignerId,
     pub digest: Result<Hash, Refusal>,
+    digest_name: ObjectIdentifier,
     pub scheme: Result<Scheme, Refusal>,
     /// Why the attributes cannot be read, or that there are none.
     pub attributes: Result<Option<SignedAttributes>, String>,
@@ -120,11 +121,7 @@ impl SignedData {
         if !(1..=5).contains(&version) {
             return Err(format!("expected version 1 to 5 of signed data, found {version}"));
         }
-        count(
-            &parts.expect(Tag::Set, "the digest algorithms")?,
-            MAX_DIGESTS,
-            "digest algorithms",
-        )?;
+        let digests = digests(&parts.expect(Tag::Set, "the digest algorithms")?)?;
         let mut inner = parts.expect(Tag::Sequence, "the content")?.open()?;
         let content_type = inner
             .expect(Tag::ObjectIdentifier, "the content type")?
@@ -148,7 +145,14 @@ impl SignedData {
         while !list.is_empty() {
             let item = list.expect(Tag::Sequence, "a signer")?;
             let place = signers.len().saturating_add(1);
-            signers.push(SignerInfo::read(&item).map_err(|why| format!("signer {place}: {why}"))?);
+            let signer = SignerInfo::read(&item).map_err(|why| format!("signer {place}: {why}"))?;
+            if !digests.contains(&signer.digest_name) {
+                return Err(format!(
+                    "signer {place}: digest algorithm {} is not among those of the signed data",
+                    signer.digest_name
+                ));
+            }
+            signers.push(signer);
         }
         if signers.is_empty() {
             return Err("nobody signed it: it holds certificates only".to_owned());
@@ -245,6 +249,18 @@ fn count(set: &Item<'_>, most: usize, what: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What the signed data says that its signers use (RFC 5652 §5.1).
+fn digests(set: &Item<'_>) -> Result<Vec<ObjectIdentifier>, String> {
+    count(set, MAX_DIGESTS, "digest algorithms")?;
+    let mut list = set.open()?;
+    let mut names = Vec::new();
+    while !list.is_empty() {
+        let item = list.expect(Tag::Sequence, "a digest algorithm")?;
+        names.push(item.read::<AlgorithmIdentifierRef<'_>>("a digest algorithm")?.oid);
+    }
+    Ok(names)
+}
+
 type Candidates = (Vec<Certificate>, Vec<String>);
 
 /// Certificates are candidates: one that cannot be read hides no other, but is told.
@@ -284,7 +300,8 @@ impl SignerInfo {
             ));
         }
         let digest_item = parts.expect(Tag::Sequence, "the digest algorithm")?;
-        let digest = scheme::hash(&digest_item.read::<AlgorithmIdentifierRef<'_>>("the digest algorithm")?);
+        let digest: AlgorithmIdentifierRef<'_> = digest_item.read("the digest algorithm")?;
+        let (digest_name, digest) = (digest.oid, scheme::hash(&digest));
         let attributes = parts.optional(tagged(0), "the signed attributes")?;
         let scheme_item = parts.expect(Tag::Sequence, "the signature algorithm")?;
         let signature = parts.expect(Tag::OctetString, "the signature")?.value.to_owned();
@@ -312,6 +329,7 @@ impl SignerInfo {
         Ok(SignerInfo {
             id,
             digest,
+            digest_name,
             scheme,
             attributes,
             signature,

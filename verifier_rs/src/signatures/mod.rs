@@ -1,5 +1,6 @@
 //! A detached signature: what kind of file it is, by its own bytes, and what it proves about another file.
 
+pub mod certified;
 pub mod cms;
 mod comment;
 pub mod minisign;
@@ -92,5 +93,9 @@ pub fn read(content: &[u8], request: &Request<'_>) -> Readable {
     if content.starts_with(b"-----BEGIN ") {
         return Err("the signature file is PEM; expected the raw signature or its plain base64".to_owned());
     }
-    Ok(Box::new(raw::Raw::read(content, request.trust)?))
+    Ok(Box::new(raw::Raw::read(
+        content,
+        request.trust,
+        request.candidates().first(),
+    )?))
 }

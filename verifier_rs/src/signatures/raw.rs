@@ -9,8 +9,10 @@ use crate::keys::method::Pending;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::Detached;
+use crate::signatures::certified::Certified;
 use crate::trust::{Hash, Trust, TrustKey, describe};
 use crate::verdict::{Verdict, choose};
+use crate::x509::Certificate;
 
 /// Far more than the longest signature in base64.
 const MAX_SIGNATURE: usize = 16 * 1024;
@@ -24,11 +26,14 @@ pub struct Raw {
     pending: Vec<(usize, Pending)>,
     digests: Vec<(Hash, Ticket)>,
     streams: Vec<Ticket>,
+    /// The signature by a certificate that came along.
+    certified: Certified,
 }
 
 impl Raw {
-    /// Take the content of a signature file: raw bytes, or nothing but base64 (line breaks allowed).
-    pub fn read(content: &[u8], trust: &Trust) -> Result<Self, String> {
+    /// Take the content of a signature file: raw bytes, or nothing but base64 (line breaks allowed). `leaf` is the
+    /// signer's certificate, where it came along.
+    pub fn read(content: &[u8], trust: &Trust, leaf: Option<&Certificate>) -> Result<Self, String> {
         if content.len() > MAX_SIGNATURE {
             return Err(format!(
                 "the signature file has {} bytes, more than any signature (limit {MAX_SIGNATURE})",
@@ -44,6 +49,7 @@ impl Raw {
         hashes.sort_unstable();
         hashes.dedup();
         Ok(Raw {
+            certified: Certified::read(leaf, trust, &signature),
             signature,
             hashes,
             pending,
@@ -83,6 +89,7 @@ impl Detached for Raw {
     }
 
     fn plan(&mut self, pass: &mut Pass, size: u64) {
+        self.certified.plan(pass, size);
         let hashes = self.hashes.iter();
         self.digests = hashes.map(|hash| (*hash, pass.digest(0, size, *hash))).collect();
         let pending = self.pending.iter();
@@ -99,7 +106,8 @@ impl Detached for Raw {
             let rule = keys.get(signer).map(|key| key.method.rule()).unwrap_or_default();
             return vec![Verdict::by(request, signer, WHAT, rule, moment)];
         }
-        vec![nobody(WHAT, request)]
+        let certified = self.certified.judge(pass, request, &self.signature, WHAT);
+        vec![certified.unwrap_or_else(|| nobody(WHAT, request))]
     }
 }
 

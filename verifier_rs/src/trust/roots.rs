@@ -3,7 +3,7 @@
 use der::asn1::ObjectIdentifier;
 use serde::Deserialize;
 
-use crate::trust::Purpose;
+use crate::trust::{Options, Purpose, RsaPadding};
 use crate::x509::Certificate;
 use crate::x509::path::{CODE_SIGNING, EMAIL_PROTECTION, Role};
 use crate::x509::{crl::Crl, pem};
@@ -82,6 +82,7 @@ pub struct RootEntry {
     purposes: Option<Vec<Purpose>>,
     usages: Option<Vec<String>>,
     subjects: Option<Vec<String>>,
+    options: Option<Options>,
     not_before: Option<String>,
     not_after: Option<String>,
     distrusted_from: Option<String>,
@@ -100,6 +101,8 @@ pub struct Root {
     pub certificate: Certificate,
     pub usages: Usages,
     purposes: Vec<Purpose>,
+    /// How signers below it make bare detached signatures.
+    pub options: Options,
     /// Subjects (RFC 4514) or key fingerprints of the only signers that count; all where empty.
     subjects: Vec<String>,
     not_before: Option<f64>,
@@ -125,6 +128,7 @@ impl Root {
             usages: Usages::parse(entry.usages)?,
             purposes: super::purposes(entry.purposes)?,
             subjects,
+            options: consistent(entry.options.unwrap_or_default())?,
             not_before,
             not_after,
             distrusted_from: super::moment("distrusted_from", entry.distrusted_from)?,
@@ -140,6 +144,7 @@ impl Root {
             usages: Usages::parse(None)?,
             purposes: Vec::new(),
             subjects: Vec::new(),
+            options: Options::default(),
             not_before: None,
             not_after: None,
             distrusted_from: None,
@@ -174,6 +179,14 @@ impl Root {
             at,
         )
     }
+}
+
+/// Whether options fit a key is known when there is one; whether they fit each other, now.
+fn consistent(options: Options) -> Result<Options, String> {
+    if options.pss_salt.is_some() && options.rsa_padding != Some(RsaPadding::Pss) {
+        return Err("options: pss_salt applies only with rsa_padding \"pss\"".to_owned());
+    }
+    Ok(options)
 }
 
 fn one(text: &str) -> Result<Certificate, String> {
