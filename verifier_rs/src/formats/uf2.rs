@@ -89,7 +89,7 @@ struct Family {
 
 pub fn parse(source: &Source) -> Result<Parsed> {
     let size = source.size();
-    if size % BLOCK_U64 != 0 {
+    if !size.is_multiple_of(BLOCK_U64) {
         return Ok(Err(format!(
             "a UF2 file is made of blocks of {BLOCK} bytes, this one has {size} bytes"
         )));
