@@ -178,7 +178,7 @@ def test_a_changed_file_or_signature_is_refused(evidence: Path, keys: Keys, sign
     [
         (b"", "is empty"),
         (bytes(20_000), "more than any signature"),
-        (b"-----BEGIN PGP SIGNATURE-----\n", "is PEM"),
+        (b"-----BEGIN PGP SIGNATURE-----\n", "END PGP SIGNATURE"),
     ],
 )
 def test_what_is_no_signature_is_unreadable(evidence: Path, keys: Keys, signature: bytes, words: str) -> None:

@@ -152,7 +152,7 @@ def test_a_private_key_is_refused_and_called_disclosed(keys: Keys) -> None:
         (lambda pem: pem[:0], "exactly one PEM block, found 0"),
         (lambda pem: "hello\n" + pem, "before or after"),
         (lambda pem: pem + "hello\n", "before or after"),
-        (lambda pem: pem.replace("PUBLIC KEY", "PGP MESSAGE"), "found PGP MESSAGE"),
+        (lambda pem: pem.replace("PUBLIC KEY", "PGP MESSAGE"), 'found "-----BEGIN PGP MESSAGE'),
         (lambda pem: pem.replace("MC", "!!", 1), "cannot be decoded"),
         (lambda pem: pem[:40] + pem[44:], "PEM|DER"),
         (lambda pem: pem + " " * 70000, "at most"),
