@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from os import PathLike
-from typing import final
+from typing import Never, final
 
 @final
 class Digests:
@@ -69,6 +69,7 @@ class KeyInfo:
 def inspect_key(pem: str) -> KeyInfo: ...
 
 def examine_content(
+    children: Children,
     path: str | PathLike[str],
     known_bad: list[str],
     rule_files: list[tuple[str, str]],
@@ -76,7 +77,13 @@ def examine_content(
     progress: Callable[[int], object] | None = None,
 ) -> str: ...
 def published_key(fingerprint: str) -> str | None: ...
+@final
+class Children:
+    def __new__(cls, command: list[str], environment: list[tuple[str, str]]) -> Children: ...
+
+def serve_child() -> Never: ...
 def verify_file(
+    children: Children,
     path: str | PathLike[str],
     trust: Trust,
     purpose: str,

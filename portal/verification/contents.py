@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from portal import _verifier
 from portal.errors import RulesError
+from portal.verification.confined import children
 from portal.verification.faults import contained
 from portal.verification.hashing import Progress
 from portal.verification.outcomes import Check, Outcome
@@ -86,16 +87,17 @@ class ContentReport:
 def examine_content(
     path: str | PathLike[str], rules: ContentRules, *, at: float, progress: Progress | None = None
 ) -> ContentReport:
-    """Look through all bytes of an image, in bounded memory. `at` is the time that counts for certificates.
+    """Look through all bytes of an image, in bounded memory, in a confined process.
 
-    Rules are compiled once for equal text. Progress is in bytes.
+    `at` is the time that counts for certificates. Rules are compiled once for equal text. Progress is in
+    bytes.
 
-    Raises OSError and UnreadableFile when the file cannot be read, RulesError for rules that do not compile
-    (naming file and line), ValueError for an `at` that is no time, VerifierFault when the verifier fails:
-    none is a pass.
+    Raises OSError and UnreadableFile when the file cannot be read or breaks that process, RulesError for
+    rules that do not compile (naming file and line), ValueError for an `at` that is no time, VerifierFault
+    when the verifier fails: none is a pass.
     """
     return ContentReport.of(
-        _verifier.examine_content(path, list(rules.known_bad), list(rules.files), at, progress)
+        _verifier.examine_content(children(), path, list(rules.known_bad), list(rules.files), at, progress)
     )
 
 

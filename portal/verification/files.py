@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, Self
 
 from portal import _verifier
+from portal.verification.confined import children
 from portal.verification.faults import contained
 from portal.verification.hashing import Digests, Progress
 from portal.verification.outcomes import Check, Outcome
@@ -79,7 +80,7 @@ def verify_file(
     received: Digests | None = None,
     progress: Progress | None = None,
 ) -> FileReport:
-    """Hash, recognise, parse and verify a file, read once in bounded memory.
+    """Hash, recognise, parse and verify a file, read once in bounded memory, in a confined process.
 
     `at` (seconds since 1970) is the time that counts for the validity and distrust of keys: when the evidence
     was received. `signature` is the content of a detached signature file (raw, base64 text, or CMS).
@@ -89,12 +90,25 @@ def verify_file(
     whose inside is not read, and whose signature needs no other digest, is then not hashed once more.
     Progress is in bytes.
 
+    A file that crashes that process, or takes more time or memory than there is for it, gets a report like
+    any other: `.format` is unreadable and says why, and the document's `fault` names it for machines.
+
     Raises OSError and UnreadableFile when the file cannot be read at all or has another size than was
     received, ValueError for a `declared_sha256` that is no digest or an `at` that is no time, VerifierFault
     when the verifier fails: none is a pass.
     """
     known = None if received is None else (received.size, received.sha256, received.blake3)
     document = _verifier.verify_file(
-        path, trust.native, purpose, at, signature, certificates, timestamp, declared_sha256, known, progress
+        children(),
+        path,
+        trust.native,
+        purpose,
+        at,
+        signature,
+        certificates,
+        timestamp,
+        declared_sha256,
+        known,
+        progress,
     )
     return FileReport.of(document, at)

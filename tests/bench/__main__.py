@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("verifier", "content", "upload", "queue")
+NAMES = ("verifier", "confined", "content", "upload", "queue")
 
 
 def main(wanted: list[str]) -> int:

@@ -22,6 +22,8 @@ pub enum Error {
     Rules(String),
     /// An argument is outside its range.
     Argument(String),
+    /// The verifier itself fails: no confined child can be started.
+    Fault(String),
     /// The caller's callback asked to stop; the caller knows why.
     Cancelled,
 }
@@ -43,7 +45,8 @@ impl fmt::Display for Error {
             | Error::State(text)
             | Error::Trust(text)
             | Error::Rules(text)
-            | Error::Argument(text) => f.write_str(text),
+            | Error::Argument(text)
+            | Error::Fault(text) => f.write_str(text),
             Error::Cancelled => f.write_str("cancelled"),
         }
     }

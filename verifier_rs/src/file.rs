@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::beside::{Beside, Known};
+use crate::confined::{Confinement, Fault};
 use crate::content::known;
 use crate::error::{Error, Result};
 use crate::formats::{self, Format, Reading};
@@ -17,7 +18,7 @@ use crate::trust::{Hash, Purpose, Trust};
 use crate::verdict::{Moment, Verdict};
 use crate::x509::Certificate;
 
-/// What to verify and by what.
+/// What to verify and by what. It crosses to the confined process by `confined::work`, member by member.
 #[derive(Clone)]
 pub struct Request<'a> {
     pub path: &'a Path,
@@ -72,6 +73,10 @@ pub struct FileReport {
     /// What the detached signature says about itself.
     pub signature_claims: Map<String, Value>,
     pub moment: Moment,
+    /// How it was confined; `None` where it was verified in this very process.
+    pub confinement: Option<Confinement>,
+    /// What the file did to the process that read it.
+    pub fault: Option<Fault>,
 }
 
 /// Verify one file. Errors are for files that cannot be read at all; everything else is in the report.
@@ -235,13 +240,7 @@ pub fn verify_source(
             None => findings.push((name, finding)),
         }
     }
-    let checks: Vec<_> = findings
-        .into_iter()
-        .map(|(name, finding)| Check {
-            id: format!("{}.{name}", request.purpose.name()),
-            finding,
-        })
-        .collect();
+    let checks = checks(request, findings);
     let (signature_form, signature_claims) = match &detached {
         Some(Ok(detached)) => (Some(detached.form()), detached.claims()),
         _ => (None, Map::new()),
@@ -257,7 +256,52 @@ pub fn verify_source(
         signature_form,
         signature_claims,
         moment: inside.moment(),
+        confinement: None,
+        fault: None,
     })
+}
+
+/// The report on a file that broke the process that read it: nothing but its digests is known.
+pub fn broken(
+    request: &Request<'_>,
+    digests: Digests,
+    fault: Fault,
+    confinement: Confinement,
+) -> Result<FileReport> {
+    let declared = request.declared_sha256.map(declared_digest).transpose()?;
+    let mut findings = vec![
+        ("digest", digest_finding(declared.as_deref(), &digests)),
+        ("format", Finding::new(Outcome::Unreadable, fault.reason())),
+    ];
+    findings.extend(["signed", "signature", "key", "algorithm"].map(|name| {
+        (
+            name,
+            Finding::new(Outcome::NotRun, "Not checked: the file could not be read."),
+        )
+    }));
+    let checks = checks(request, findings);
+    Ok(FileReport {
+        purpose: request.purpose,
+        outcome: worst(checks.iter().map(|check| check.finding.outcome)).unwrap_or(Outcome::NotRun),
+        digests,
+        format: Format::Opaque,
+        checks,
+        verdicts: Vec::new(),
+        claims: Map::new(),
+        signature_form: None,
+        signature_claims: Map::new(),
+        moment: Moment::receipt(request.at),
+        confinement: Some(confinement),
+        fault: Some(fault),
+    })
+}
+
+fn checks(request: &Request<'_>, findings: Vec<(&'static str, Finding)>) -> Vec<Check> {
+    let named = |(name, finding)| Check {
+        id: format!("{}.{name}", request.purpose.name()),
+        finding,
+    };
+    findings.into_iter().map(named).collect()
 }
 
 fn declared_digest(text: &str) -> Result<String> {

@@ -25,6 +25,7 @@
 pub mod beside;
 pub mod cache;
 pub mod cms;
+pub mod confined;
 pub mod content;
 pub mod encoding;
 pub mod error;

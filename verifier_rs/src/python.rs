@@ -2,6 +2,7 @@
 
 mod batches;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,9 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
+use sha2::{Digest, Sha256};
 
+use crate::confined::{self, worker::TrustText};
 use crate::content::{self, yara::RuleFile};
 use crate::error::Error;
 use crate::keys::{self, Strength, ed25519};
@@ -19,11 +22,12 @@ use crate::openpgp::certificate::Certificate;
 use crate::pool::pool;
 use crate::source::{self, Progress, hex};
 use crate::trust::{self, Purpose};
-use crate::{file, hasher, report};
+use crate::{file, hasher};
 
 import_exception!(portal.errors, RulesError);
 import_exception!(portal.errors, TrustError);
 import_exception!(portal.errors, UnreadableFile);
+import_exception!(portal.errors, VerifierFault);
 import_exception!(portal.errors, VerifierStateError);
 
 impl From<Error> for PyErr {
@@ -44,6 +48,7 @@ impl From<Error> for PyErr {
             Error::Trust(_) => TrustError::new_err(message),
             Error::Rules(_) => RulesError::new_err(message),
             Error::Argument(_) => PyValueError::new_err(message),
+            Error::Fault(_) => VerifierFault::new_err(message),
         }
     }
 }
@@ -241,14 +246,28 @@ struct TrustKey {
 #[pyclass(frozen, module = "portal._verifier")]
 struct Trust {
     inner: trust::Trust,
+    /// As it was read, for the confined processes.
+    text: String,
+    sha256: [u8; 32],
+}
+
+impl Trust {
+    fn text(&self) -> TrustText<'_> {
+        TrustText {
+            text: &self.text,
+            sha256: &self.sha256,
+        }
+    }
 }
 
 #[pymethods]
 impl Trust {
     #[staticmethod]
-    fn parse(text: &str) -> PyResult<Self> {
+    fn parse(text: String) -> PyResult<Self> {
         Ok(Trust {
-            inner: trust::Trust::parse(text)?,
+            inner: trust::Trust::parse(&text)?,
+            sha256: Sha256::digest(&text).into(),
+            text,
         })
     }
 
@@ -341,14 +360,53 @@ fn moment(at: f64) -> PyResult<f64> {
     }
 }
 
+/// The confined processes of this one; see `confined`.
+#[pyclass(frozen, module = "portal._verifier")]
+struct Children {
+    inner: confined::Children,
+}
+
+#[pymethods]
+impl Children {
+    /// `command` and `environment` start a process that calls `serve_child`.
+    #[new]
+    fn new(command: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> PyResult<Self> {
+        let mut arguments = command.into_iter();
+        let path = arguments
+            .next()
+            .ok_or_else(|| PyValueError::new_err("command: expected a program"))?;
+        let program = confined::Program {
+            path,
+            arguments: arguments.collect(),
+            environment,
+        };
+        Ok(Children {
+            inner: confined::Children::new(program, confined::Setup::default()),
+        })
+    }
+}
+
+/// What a confined process runs. Never returns: no Python runs once it is confined.
+#[pyfunction]
+fn serve_child(py: Python<'_>) {
+    py.detach(|| match confined::work::serve() {
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(1)
+        }
+    })
+}
+
 #[pyfunction]
 #[pyo3(signature = (
-    path, trust, purpose, at, signature=None, certificates=None, timestamp=None, declared_sha256=None, received=None,
-    progress=None
+    children, path, trust, purpose, at, signature=None, certificates=None, timestamp=None, declared_sha256=None,
+    received=None, progress=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "portal.verification names them")]
 fn verify_file(
     py: Python<'_>,
+    children: &Children,
     path: PathBuf,
     trust: &Trust,
     purpose: &str,
@@ -381,19 +439,17 @@ fn verify_file(
         received,
         known: None,
     };
-    let report = detached(py, progress.as_ref(), |progress| file::verify(&request, progress))?;
-    report::document(&report).map_err(|error| {
-        PyErr::from(Error::Unreadable(format!(
-            "the report cannot be written: {error}"
-        )))
+    detached(py, progress.as_ref(), |progress| {
+        confined::work::verify_file(&children.inner, &request, trust.text(), progress)
     })
 }
 
 /// A look through the bytes of an image: `content::examine` as its JSON document.
 #[pyfunction]
-#[pyo3(signature = (path, known_bad, rule_files, at, progress=None))]
+#[pyo3(signature = (children, path, known_bad, rule_files, at, progress=None))]
 fn examine_content(
     py: Python<'_>,
+    children: &Children,
     path: PathBuf,
     known_bad: Vec<String>,
     rule_files: Vec<(String, String)>,
@@ -403,10 +459,9 @@ fn examine_content(
     let files = rule_files.into_iter().map(|(name, text)| RuleFile { name, text });
     let rules = content::Rules::new(&known_bad, files.collect())?;
     let at = moment(at)?;
-    let report = detached(py, progress.as_ref(), |progress| {
-        content::examine(&source::Source::open(&path)?, &rules, at, progress)
-    })?;
-    Ok(report.document.to_string())
+    detached(py, progress.as_ref(), |progress| {
+        confined::work::examine_content(&children.inner, &path, &rules, at, progress)
+    })
 }
 
 /// What a public key is published as, if anybody can sign with it.
@@ -425,8 +480,8 @@ fn fault() {
 mod _verifier {
     #[pymodule_export]
     use super::{
-        Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
-        published_key, verify_file,
+        Children, Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
+        published_key, serve_child, verify_file,
     };
 
     #[pymodule_export]

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::confined::Confinement;
 use crate::file::FileReport;
 use crate::keys::CertificateFacts;
 use crate::outcome::{Finding, Outcome};
@@ -31,6 +32,16 @@ struct Document<'a> {
     claims: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature_file: Option<SignatureFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confinement: Option<&'a Confinement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<FaultMembers>,
+}
+
+#[derive(Serialize)]
+struct FaultMembers {
+    kind: &'static str,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -175,6 +186,11 @@ pub fn document(report: &FileReport) -> serde_json::Result<String> {
         signature_file: report.signature_form.map(|form| SignatureFile {
             form,
             claims: &report.signature_claims,
+        }),
+        confinement: report.confinement.as_ref(),
+        fault: report.fault.as_ref().map(|fault| FaultMembers {
+            kind: fault.kind(),
+            reason: fault.reason(),
         }),
     })
 }

@@ -1,14 +1,14 @@
 //! Reading a file once, in order, into as many digests as are wanted, beside each other.
 
 use std::cmp::Reverse;
-use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blake2::Blake2b512;
 use rayon::prelude::*;
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
@@ -202,21 +202,27 @@ impl Bytes {
     }
 }
 
+/// Wide enough for what the kernel counts on any machine.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     size: u64,
-    modified: (i64, i64),
+    modified: (i128, i128),
     inode: u64,
 }
 
 impl Stamp {
-    fn of(meta: &Metadata) -> Self {
+    fn of(stat: &Stat) -> Self {
         Stamp {
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            inode: meta.ino(),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: (stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            inode: stat.st_ino,
         }
     }
+}
+
+/// By `fstat`: what std calls takes a path as well, which a confined process must not ask about.
+fn stat(file: &File, name: &Path) -> Result<Stat> {
+    fstat(file).map_err(|error| Error::io(name)(error.into()))
 }
 
 impl Source {
@@ -233,22 +239,22 @@ impl Source {
 
     /// A file that somebody else opened; `name` stands in messages only.
     pub fn from_file(file: File, name: &Path) -> Result<Self> {
-        let meta = file.metadata().map_err(Error::io(name))?;
-        if !meta.is_file() {
+        let stat = stat(&file, name)?;
+        let found = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Directory => Some("directory"),
+            _ => Some("device, pipe or socket"),
+        };
+        if let Some(found) = found {
             return Err(Error::Unreadable(format!(
-                "{}: expected a regular file, found a {}",
-                name.display(),
-                if meta.is_dir() {
-                    "directory"
-                } else {
-                    "device, pipe or socket"
-                }
+                "{}: expected a regular file, found a {found}",
+                name.display()
             )));
         }
         // Advice only: a file system that does not take it reads all the same.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
         Ok(Source {
-            stamp: Stamp::of(&meta),
+            stamp: Stamp::of(&stat),
             bytes: Bytes::File(file),
             path: name.to_owned(),
             forgetful: false,
@@ -281,6 +287,14 @@ impl Source {
         self.stamp.size
     }
 
+    /// The open file, where it is one.
+    pub fn file(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::File(file) => Some(file),
+            Bytes::Memory(_) => None,
+        }
+    }
+
     /// As many bytes from `offset` as the file has, at most the buffer's length.
     pub fn read_some(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let mut filled = 0_usize;
@@ -310,11 +324,10 @@ impl Source {
 
     /// Whether the file is still what was opened; to be asked after the last read.
     pub fn ensure_unchanged(&self) -> Result<()> {
-        let Bytes::File(file) = &self.bytes else {
+        let Some(file) = self.file() else {
             return Ok(());
         };
-        let meta = file.metadata().map_err(Error::io(&self.path))?;
-        if Stamp::of(&meta) == self.stamp {
+        if Stamp::of(&stat(file, &self.path)?) == self.stamp {
             Ok(())
         } else {
             Err(self.changed())
@@ -394,7 +407,11 @@ impl Source {
 /// Size, SHA-256 and BLAKE3 of a file, in one pass and in bounded memory; what of it was not in the page cache
 /// before is not there afterwards.
 pub fn hash_file(path: &Path, progress: &mut Progress<'_>) -> Result<Digests> {
-    let source = Source::open(path)?.forgetful();
+    hash(&Source::open(path)?.forgetful(), progress)
+}
+
+/// As `hash_file`, for a file that is open.
+pub fn hash(source: &Source, progress: &mut Progress<'_>) -> Result<Digests> {
     let mut sha256 = Sink::Sha256(Sha256::new());
     let mut blake3 = Sink::Blake3(Tree::default());
     source.feed(0, source.size(), &mut [&mut sha256, &mut blake3], progress)?;
