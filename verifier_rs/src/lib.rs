@@ -24,6 +24,7 @@
 
 pub mod beside;
 pub mod cache;
+pub mod cbor;
 pub mod cms;
 pub mod confined;
 pub mod content;

@@ -21,7 +21,7 @@ use crate::file::Request;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::Pass;
 use crate::source::Source;
-use crate::statements::{self, envelope, jws};
+use crate::statements::{self, cose, envelope, jws};
 use crate::trust::Trust;
 use crate::verdict::Verdict;
 
@@ -70,6 +70,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
             "the image is big-endian; only little-endian MCUboot images are supported".to_owned(),
         )),
         Format::Dsse => envelope::parse(source),
+        Format::Cose => cose::parse(source),
         Format::Jws => jws::parse(source),
         Format::Swupdate => swupdate::parse(source),
         Format::Mender => mender::parse(source),
@@ -102,6 +103,7 @@ pub enum Format {
     Srec,
     Dfu,
     Dsse,
+    Cose,
     Jws,
     Swupdate,
     Mender,
@@ -120,6 +122,7 @@ impl Format {
         match self {
             Format::Mcuboot | Format::McubootBigEndian => "an MCUboot image",
             Format::Dsse => "a DSSE envelope",
+            Format::Cose => "a COSE message",
             Format::Jws => "a JSON Web Signature",
             Format::Cms => "CMS signed data",
             Format::Swupdate => "a SWUpdate package (cpio)",
@@ -143,6 +146,7 @@ impl Format {
             Format::Srec => "srec",
             Format::Dfu => "dfu",
             Format::Dsse => "dsse",
+            Format::Cose => "cose",
             Format::Jws => "jws",
             Format::Swupdate => "swupdate",
             Format::Mender => "mender",

@@ -2,6 +2,7 @@
 
 mod awaited;
 pub mod batch;
+pub mod cose;
 pub mod dsse;
 pub mod envelope;
 pub mod in_toto;
@@ -31,6 +32,9 @@ const MAX_ROWS: usize = 64;
 pub fn detect(source: &Source, start: &[u8]) -> error::Result<Option<Format>> {
     if may_be_json(start) {
         return Ok(recognise(&begin(source)?));
+    }
+    if cose::may_be(start) && (cose::is_tagged(start) || cose::is_whole(&begin(source)?)) {
+        return Ok(Some(Format::Cose));
     }
     Ok((jws::may_be_compact(start) && jws::is_compact(&begin(source)?)).then_some(Format::Jws))
 }
@@ -84,6 +88,10 @@ pub fn detached(content: &[u8], trust: &Trust) -> Option<Result<Box<dyn Detached
                 .any(|key| key == "signatures")
                 .then(|| jws::detached(content, trust)),
         };
+    }
+    // A raw signature may begin like anything, so only a whole message is one.
+    if cose::may_be(content) && cose::is_whole(content) {
+        return Some(cose::detached(content, trust));
     }
     jws::is_compact(content).then(|| jws::detached(content, trust))
 }
