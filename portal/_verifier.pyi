@@ -143,8 +143,11 @@ class BatchReport:
     seconds: float
     outcome: str
     reason: str
+    confinement: str
+    """A JSON object."""
 
 def verify_attestations(
+    children: Children,
     path: str | PathLike[str],
     trust: Trust,
     purpose: str,

@@ -281,7 +281,7 @@ def _verify_batch(path: Path, trust: Trust, at: float, as_json: bool) -> bool:
     try:
         report = verify_attestations(path, trust, at=at, sink=collect, progress=_progress(path))
     except (OSError, UnreadableFile, VerifierFault) as error:
-        report = BatchReport(0, 0, 0, 0, 0.0, Outcome.UNREADABLE, _why_unreadable(error))
+        report = BatchReport(0, 0, 0, 0, 0.0, Outcome.UNREADABLE, _why_unreadable(error), {})
         failures.clear()
     if report.total == 0:
         # It is about the file, not about one of its lines.
@@ -298,6 +298,7 @@ def _verify_batch(path: Path, trust: Trust, at: float, as_json: bool) -> bool:
                 "unreadable": report.unreadable,
                 "failures": failures,
                 "seconds": round(report.seconds, 6),
+                "confinement": report.confinement or None,
             }
         )
     else:

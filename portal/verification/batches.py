@@ -1,12 +1,14 @@
 """Many DSSE envelopes, one a line, against the approved keys."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise, repeat
 from os import PathLike
-from typing import Literal
+from typing import Any, Literal
 
 from portal import _verifier
+from portal.verification.confined import children
 from portal.verification.faults import contained
 from portal.verification.hashing import Progress
 from portal.verification.outcomes import Outcome
@@ -93,7 +95,8 @@ class Chunk:
 class BatchReport:
     """How many lines there were and what became of them; `seconds` of wall time.
 
-    `outcome` is `pass` only if there was at least one line and every line passed.
+    `outcome` is `pass` only if there was at least one line and every line passed. `confinement` says what the
+    process that read the file could not reach (docs/formats.md).
     """
 
     total: int
@@ -103,6 +106,7 @@ class BatchReport:
     seconds: float
     outcome: Outcome
     reason: str
+    confinement: dict[str, Any]
 
 
 Sink = Callable[[list[EnvelopeVerdict]], object]
@@ -126,7 +130,8 @@ def verify_attestations(
     the same as one `Chunk`, which is far cheaper where nearly all pass. Progress is in bytes. An exception
     from any of them ends the work and comes out unchanged.
 
-    Raises OSError, UnreadableFile, ValueError and VerifierFault as `verify_file` does.
+    The file is read in a confined process. What it does to that process is an UnreadableFile, and nothing
+    that was delivered before counts. Raises OSError, ValueError and VerifierFault as `verify_file` does.
     """
     key_ids = tuple(key.id for key in trust.keys)
 
@@ -139,7 +144,7 @@ def verify_attestations(
 
     wanted = sink is not None or columns is not None
     native = _verifier.verify_attestations(
-        path, trust.native, purpose, at, deliver if wanted else None, progress
+        children(), path, trust.native, purpose, at, deliver if wanted else None, progress
     )
     return BatchReport(
         total=native.total,
@@ -149,6 +154,7 @@ def verify_attestations(
         seconds=native.seconds,
         outcome=Outcome(native.outcome),
         reason=native.reason,
+        confinement=json.loads(native.confinement),
     )
 
 

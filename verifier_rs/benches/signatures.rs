@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use _verifier::keys::ed25519::Key;
 use _verifier::pool::pool;
-use _verifier::source::Progress;
+use _verifier::source::{Progress, Source};
 use _verifier::statements::batch;
 use _verifier::trust::{Purpose, Trust};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -131,7 +131,7 @@ fn ours(batch: &Batch) -> u64 {
     let mut sink = |_| Ok(());
     let mut progress = Progress::new(&mut report);
     let done = batch::verify(
-        &batch.file,
+        &Source::open(&batch.file).unwrap(),
         &batch.trust,
         Purpose::Attestation,
         AT,

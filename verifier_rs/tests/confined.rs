@@ -43,7 +43,7 @@ fn the_child() {
     }
 }
 
-fn attack(request: &[u8], file: &File, out: &mut child::Outbox<'_>) -> Result<Vec<u8>> {
+fn attack(request: &[u8], file: &File, out: &child::Outbox<'_>) -> Result<Vec<u8>> {
     let request = String::from_utf8(request.to_vec()).unwrap();
     let (what, argument) = request.split_once(' ').unwrap_or((&request, ""));
     let denied = |result: std::io::Result<()>| match result {

@@ -85,7 +85,7 @@ def test_a_good_image_passes(image: MakeImage, trust: Path) -> None:
         "time",
         "checks",
     ]
-    assert list(report) == [*members, "signatures", "claims"]
+    assert list(report) == [*members, "signatures", "claims", "confinement"]
     assert (report["version"], report["path"], report["outcome"]) == (1, str(path), "pass")
     assert report["size"] == path.stat().st_size
     assert report["digests"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -180,6 +180,7 @@ def test_a_batch(tmp_path: Path, signers: Signers) -> None:
     assert passed.exit_code == 0
     report = json.loads(passed.stdout)
     assert report.pop("seconds") >= 0
+    assert report.pop("confinement")["limits"]["processes"] == 0
     assert report == {
         "version": 1,
         "path": str(path),

@@ -1,5 +1,6 @@
 """Files are read in confined processes: what these may do, and what a file can do to them."""
 
+import json
 import os
 import signal
 import time
@@ -10,10 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from portal.verification import ContentRules, FileReport, Outcome, Trust, examine_content, verify_file
+from portal.errors import UnreadableFile
+from portal.verification import (
+    Chunk,
+    ContentRules,
+    FileReport,
+    Outcome,
+    Trust,
+    examine_content,
+    verify_attestations,
+    verify_file,
+)
 from portal.verification.confined import children
 
-from .conftest import AT, MakeImage
+from .conftest import AT, MakeImage, Signers, envelope, statement
 
 CORPUS = Path(__file__).parents[3] / "verifier_rs" / "fuzz" / "corpus"
 SEEDS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
@@ -103,6 +114,25 @@ def test_a_process_killed_in_the_middle_is_a_crash_and_never_a_pass(big: Path, i
     # The next file does not notice, nor is the dead one left lying about.
     assert "fault" not in verify(image()).document
     assert not [folder for folder in killed if folder.exists()]
+
+
+def test_a_process_killed_in_the_middle_of_a_batch_is_an_error(tmp_path: Path, signers: Signers) -> None:
+    path = tmp_path / "attestations.jsonl"
+    line = json.dumps(envelope(statement("SN-1"), signers["ed25519"])) + "\n"
+    path.write_text(line * 50_000)
+    trust = Trust.build([signers.key("ed25519")])
+    delivered = []
+
+    def kill(chunk: Chunk) -> None:
+        delivered.append(chunk.count)
+        for folder in confined():
+            os.kill(int(folder.name), signal.SIGKILL)
+
+    with pytest.raises(UnreadableFile, match=r"attestations\.jsonl: .*crashed"):
+        verify_attestations(path, trust, at=AT, columns=kill)
+    assert 0 < sum(delivered) < 50_000
+    path.write_text(line)
+    assert verify_attestations(path, trust, at=AT).passed == 1
 
 
 def test_an_idle_process_that_was_killed_is_replaced_without_a_word(image: MakeImage) -> None:

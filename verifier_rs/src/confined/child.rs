@@ -50,15 +50,15 @@ pub struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    pub fn progress(&mut self, done: u64) -> Result<()> {
+    pub fn progress(&self, done: u64) -> Result<()> {
         self.send(Kind::Progress, &done.to_le_bytes())
     }
 
-    pub fn part(&mut self, part: &[u8]) -> Result<()> {
+    pub fn part(&self, part: &[u8]) -> Result<()> {
         self.send(Kind::Part, part)
     }
 
-    fn send(&mut self, kind: Kind, body: &[u8]) -> Result<()> {
+    fn send(&self, kind: Kind, body: &[u8]) -> Result<()> {
         // A parent that is gone wants nothing any more.
         wire::send(self.socket, kind, body, None).map_err(|_| Error::Cancelled)
     }
@@ -106,7 +106,7 @@ impl Refusal {
 }
 
 /// Serve the parent at the other end of standard input. Returns when the parent is gone.
-pub fn serve(work: &mut dyn FnMut(Job<'_>, &mut Outbox<'_>) -> Result<Vec<u8>>) -> io::Result<()> {
+pub fn serve(work: &mut dyn FnMut(Job<'_>, &Outbox<'_>) -> Result<Vec<u8>>) -> io::Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     nothing_inherited(&socket)?;
     let Some((frame, None)) = wire::receive(&socket)? else {
@@ -148,7 +148,7 @@ fn answer(
     frame: &Frame,
     file: File,
     kept: &VecDeque<([u8; 32], Trust)>,
-    work: &mut dyn FnMut(Job<'_>, &mut Outbox<'_>) -> Result<Vec<u8>>,
+    work: &mut dyn FnMut(Job<'_>, &Outbox<'_>) -> Result<Vec<u8>>,
 ) -> io::Result<()> {
     let Some((named, request)) = frame.body.split_first_chunk::<32>() else {
         return Err(io::Error::other("the request is cut"));
@@ -159,7 +159,7 @@ fn answer(
         ));
     };
     let job = Job { request, trust, file };
-    let done = catch_unwind(AssertUnwindSafe(|| work(job, &mut Outbox { socket })));
+    let done = catch_unwind(AssertUnwindSafe(|| work(job, &Outbox { socket })));
     match done {
         Ok(Ok(mut body)) => {
             body.extend_from_slice(&cpu().to_le_bytes());

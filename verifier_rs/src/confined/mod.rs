@@ -3,8 +3,9 @@
 //!
 //! `pool` keeps the children warm, `worker` is one of them as its parent sees it, `child` is what runs inside,
 //! `sandbox` and `limits` are what it gives up first, `wire` is how the two talk, `fault` is how a child can end, and
-//! `work` is what children are asked to do.
+//! `work` (files, images) and `batch` (attestations) are what children are asked to do.
 
+pub mod batch;
 pub mod child;
 pub mod fault;
 pub mod limits;

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::batch::{self, BatchWork};
 use super::child::{self, Job, Outbox};
 use super::fault::Fault;
 use super::limits::Confinement;
@@ -32,14 +33,15 @@ const NO_TRUST: &str = r#"{"version": 1, "keys": []}"#;
 const MAX_REPORT: u64 = 16 * 1024 * 1024;
 
 #[derive(Serialize, Deserialize)]
-enum Work {
+pub(super) enum Work {
     File(Box<FileWork>),
     Content(ContentWork),
+    Batch(BatchWork),
 }
 
 /// A look through the bytes of an image.
 #[derive(Serialize, Deserialize)]
-struct ContentWork {
+pub(super) struct ContentWork {
     name: String,
     known_bad: Vec<[u8; 32]>,
     /// Name and text.
@@ -52,7 +54,7 @@ type Base64 = String;
 
 /// A `file::Request` without what goes beside it: the trust and the file itself.
 #[derive(Serialize, Deserialize)]
-struct FileWork {
+pub(super) struct FileWork {
     name: String,
     purpose: String,
     /// The bits of a floating-point number: its decimal digits might come back as its neighbour.
@@ -70,7 +72,7 @@ pub fn serve() -> io::Result<()> {
     child::serve(&mut perform)
 }
 
-fn perform(job: Job<'_>, out: &mut Outbox<'_>) -> Result<Vec<u8>> {
+fn perform(job: Job<'_>, out: &Outbox<'_>) -> Result<Vec<u8>> {
     let work = serde_json::from_slice(job.request).map_err(|error| {
         Error::Fault(format!(
             "The confined process does not understand the request: {error}."
@@ -79,6 +81,7 @@ fn perform(job: Job<'_>, out: &mut Outbox<'_>) -> Result<Vec<u8>> {
     match work {
         Work::File(work) => perform_file(*work, job, out),
         Work::Content(work) => perform_content(work, job, out),
+        Work::Batch(work) => batch::perform(&work, job, out),
     }
 }
 
@@ -91,7 +94,7 @@ fn bytes(text: Option<Base64>) -> Result<Option<Vec<u8>>> {
     })
 }
 
-fn perform_file(work: FileWork, job: Job<'_>, out: &mut Outbox<'_>) -> Result<Vec<u8>> {
+fn perform_file(work: FileWork, job: Job<'_>, out: &Outbox<'_>) -> Result<Vec<u8>> {
     let [signature, certificates, timestamp] = [
         bytes(work.signature)?,
         bytes(work.certificates)?,
@@ -119,7 +122,7 @@ fn perform_file(work: FileWork, job: Job<'_>, out: &mut Outbox<'_>) -> Result<Ve
     Ok(document(&report)?.into_bytes())
 }
 
-fn perform_content(work: ContentWork, job: Job<'_>, out: &mut Outbox<'_>) -> Result<Vec<u8>> {
+fn perform_content(work: ContentWork, job: Job<'_>, out: &Outbox<'_>) -> Result<Vec<u8>> {
     let files = work.rules.into_iter().map(|(name, text)| RuleFile { name, text });
     let rules = Rules {
         known_bad: work.known_bad.into_iter().collect(),
@@ -134,6 +137,12 @@ fn perform_content(work: ContentWork, job: Job<'_>, out: &mut Outbox<'_>) -> Res
         &mut Progress::new(&mut tell),
     )?;
     Ok(report.document.to_string().into_bytes())
+}
+
+/// What parent and child tell each other, as JSON.
+pub(super) fn encoded(message: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(message)
+        .map_err(|error| Error::Fault(format!("A message between processes cannot be written: {error}.")))
 }
 
 fn document(report: &file::FileReport) -> Result<String> {
@@ -207,8 +216,7 @@ pub fn examine_content(
         rules: files.collect(),
         at: at.to_bits(),
     });
-    let work = serde_json::to_vec(&work)
-        .map_err(|error| Error::Fault(format!("The request cannot be written: {error}.")))?;
+    let work = encoded(&work)?;
     let sha256 = Sha256::digest(NO_TRUST).into();
     let task = Task {
         trust: TrustText {
@@ -225,7 +233,7 @@ pub fn examine_content(
     answer.map_err(|fault| Error::Unreadable(format!("{}: {}", path.display(), fault.reason())))
 }
 
-fn opened(source: &Source) -> Result<&File> {
+pub(super) fn opened(source: &Source) -> Result<&File> {
     let none = || Error::Fault("What is in memory cannot be given to a confined process.".to_owned());
     source.file().ok_or_else(none)
 }

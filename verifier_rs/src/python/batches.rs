@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::confined;
 use crate::error::Error;
-use crate::python::{Trust, detached, moment};
+use crate::python::{Children, Trust, detached, moment};
 use crate::statements::batch;
 use crate::trust::Purpose;
 
@@ -87,12 +88,15 @@ pub struct BatchReport {
     seconds: f64,
     outcome: &'static str,
     reason: String,
+    /// A JSON object.
+    confinement: String,
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, trust, purpose, at, sink=None, progress=None))]
+#[pyo3(signature = (children, path, trust, purpose, at, sink=None, progress=None))]
 pub fn verify_attestations(
     py: Python<'_>,
+    children: &Children,
     path: PathBuf,
     trust: &Trust,
     purpose: &str,
@@ -115,12 +119,23 @@ pub fn verify_attestations(
                 Error::Cancelled
             })
         };
-        batch::verify(&path, &trust.inner, purpose, at, &mut deliver, progress)
+        confined::batch::verify(
+            &children.inner,
+            &confined::batch::Batch {
+                path: &path,
+                trust: trust.text(),
+                keys: trust.inner.keys.len(),
+                purpose,
+                at,
+            },
+            &mut deliver,
+            progress,
+        )
     });
     if let Some(error) = raised {
         return Err(error);
     }
-    let report = result?;
+    let (report, confinement) = result?;
     Ok(BatchReport {
         total: report.total,
         passed: report.passed,
@@ -129,5 +144,6 @@ pub fn verify_attestations(
         seconds: report.seconds,
         outcome: report.finding.outcome.name(),
         reason: report.finding.reason,
+        confinement: serde_json::to_string(&confinement).unwrap_or_default(),
     })
 }

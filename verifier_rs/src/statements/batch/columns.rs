@@ -48,7 +48,38 @@ pub struct Passed {
     /// The place of the predicate type in `predicate_types`.
     pub kinds: Vec<u16>,
     pub predicate_types: Vec<String>,
-    kind_of: HashMap<String, u16>,
+    pub(crate) kind_of: HashMap<String, u16>,
+}
+
+impl Chunk {
+    /// Whether the columns fit together and tell of `count` lines, each once, signed by some of so many keys.
+    pub fn is_sound(&self, keys: usize) -> bool {
+        let passed = &self.passed;
+        let lines = passed.lines.len();
+        let fails = self.failures.len();
+        let in_lines = |line: u64| (self.first..self.first.saturating_add(self.count)).contains(&line);
+        usize::try_from(self.count).ok() == lines.checked_add(fails)
+            && passed.lines.is_sorted_by(|one, next| one < next)
+            && passed.lines.iter().all(|line| u64::from(*line) < self.count)
+            && self.failures.is_sorted_by(|one, next| one.line < next.line)
+            && self.failures.iter().all(|verdict| in_lines(verdict.line))
+            && passed.signers.len() == lines
+            && passed.subjects.len() == lines
+            && passed.kinds.len() == lines
+            && sum(passed.signers.iter().map(|n| usize::from(*n))) == Some(passed.keys.len())
+            && passed.keys.iter().all(|place| usize::from(*place) < keys)
+            && sum(passed.subjects.iter().map(|n| usize::from(*n))) == Some(passed.name_ends.len())
+            && passed.name_ends.len().checked_mul(32) == Some(passed.sha256.len())
+            && passed.name_ends.is_sorted()
+            && passed
+                .name_ends
+                .iter()
+                .all(|end| usize::try_from(*end).is_ok_and(|end| passed.names.is_char_boundary(end)))
+            && passed
+                .kinds
+                .iter()
+                .all(|kind| usize::from(*kind) < passed.predicate_types.len())
+    }
 }
 
 impl Passed {
@@ -89,6 +120,10 @@ impl Passed {
         self.predicate_types.push(name.to_owned());
         kind
     }
+}
+
+fn sum(mut counts: impl Iterator<Item = usize>) -> Option<usize> {
+    counts.try_fold(0, usize::checked_add)
 }
 
 /// The bytes of a digest that was checked to be 64 lower-case hexadecimal digits; zeros for none.

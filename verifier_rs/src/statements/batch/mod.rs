@@ -6,7 +6,6 @@ mod keys;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -95,7 +94,7 @@ impl Tally {
 /// Verify a file of envelopes. `sink` gets the verdicts of up to 8,192 lines at a time, in input order, on the
 /// caller's thread; an error from it ends the work. Progress is in bytes of the file.
 pub fn verify(
-    path: &Path,
+    source: &Source,
     trust: &Trust,
     purpose: Purpose,
     at: f64,
@@ -103,11 +102,10 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<BatchReport> {
     let began = Instant::now();
-    let source = Source::open(path)?;
     let keys = Keys::new(trust, purpose, at);
     let stop = AtomicBool::new(false);
     let tally = pool()?.in_place_scope(|scope| {
-        let tally = run(scope, &source, &keys, &stop, sink, progress);
+        let tally = run(scope, source, &keys, &stop, sink, progress);
         // After an error nobody wants what is still being examined.
         stop.store(true, Ordering::Relaxed);
         tally
