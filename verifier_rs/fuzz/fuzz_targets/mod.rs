@@ -22,6 +22,7 @@ mod content;
 mod crl;
 mod detached;
 mod dsse;
+mod esp32;
 mod intel_hex;
 mod key;
 mod mcuboot;
@@ -47,6 +48,7 @@ pub const ALL: &[Target] = &[
     ("crl", crl::run),
     ("detached", detached::run),
     ("dsse", dsse::run),
+    ("esp32", esp32::run),
     ("intel_hex", intel_hex::run),
     ("key", key::run),
     ("mcuboot", mcuboot::run),

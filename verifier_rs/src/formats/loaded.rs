@@ -82,15 +82,21 @@ impl Loaded {
         };
         let inner = Source::memory(kept, Path::new("the image inside"));
         let format = formats::detect(&inner)?;
-        if matches!(format, Format::Mcuboot | Format::McubootBigEndian) {
+        let known = match format {
+            Format::Mcuboot | Format::McubootBigEndian => Some("MCUboot image"),
+            Format::Esp => Some("ESP32 image"),
+            _ => None,
+        };
+        if let Some(known) = known {
             let reading = if whole {
                 image(format, &inner, request)?
             } else {
-                unread(format!(
-                    "it is longer than {MAX_INSIDE} bytes, submit it by itself"
-                ))
+                unread(
+                    format,
+                    format!("it is longer than {MAX_INSIDE} bytes, submit it by itself"),
+                )
             };
-            row.content = "MCUboot image";
+            row.content = known;
             row.signed = !reading.verdicts.is_empty();
             row.image = Some(reading);
         }
@@ -102,7 +108,7 @@ impl Loaded {
 fn image(format: Format, inner: &Source, request: &Request<'_>) -> Result<Reading> {
     let mut container = match formats::parse(format, inner)? {
         Ok(container) => container,
-        Err(why) => return Ok(unread(why)),
+        Err(why) => return Ok(unread(format, why)),
     };
     let mut pass = Pass::default();
     container.plan(&mut pass, request.trust);
@@ -110,11 +116,14 @@ fn image(format: Format, inner: &Source, request: &Request<'_>) -> Result<Readin
     container.judge(&pass, inner, request)
 }
 
-fn unread(why: String) -> Reading {
+fn unread(format: Format, why: String) -> Reading {
     Reading {
         format: Finding::new(
             Outcome::Unreadable,
-            format!("The content begins like an MCUboot image but cannot be read as one: {why}."),
+            format!(
+                "The content begins like {} but cannot be read as one: {why}.",
+                format.title()
+            ),
         ),
         verdicts: Vec::new(),
         unsigned: Finding::new(

@@ -3,6 +3,8 @@
 mod addresses;
 pub mod archive;
 pub mod cms;
+pub mod esp;
+mod fields;
 mod hex_lines;
 pub mod intel_hex;
 mod loaded;
@@ -78,6 +80,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::Srec => srec::parse(source),
         Format::Rauc => rauc::parse(source),
         Format::Uf2 => uf2::parse(source),
+        Format::Esp => esp::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -108,6 +111,7 @@ pub enum Format {
     Swupdate,
     Mender,
     Rauc,
+    Esp,
     Opaque,
 }
 
@@ -131,6 +135,7 @@ impl Format {
             Format::Srec => "an S-record file",
             Format::Rauc => "a RAUC bundle (squashfs and signature)",
             Format::Uf2 => "a UF2 file",
+            Format::Esp => "an ESP32 image",
             other => other.name(),
         }
     }
@@ -151,6 +156,7 @@ impl Format {
             Format::Swupdate => "swupdate",
             Format::Mender => "mender",
             Format::Rauc => "rauc",
+            Format::Esp => "esp32",
             Format::Opaque => "opaque",
         }
     }
@@ -185,6 +191,8 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Mender
     } else if rauc::begins(source, start)? {
         Format::Rauc
+    } else if esp::begins(start) {
+        Format::Esp
     } else if start.starts_with(b"DfuSe") || dfu_suffix {
         Format::Dfu
     } else if intel_hex::matches(start) {
