@@ -205,6 +205,8 @@ class NewFirmware(Given):
     version: Line64
     image_id: Id
     signature_id: Id | None = None
+    certificates_id: Id | None = None
+    timestamp_id: Id | None = None
     declared_sha256: Sha256 | None = None
     release_notes: Text4000 = ""
 

@@ -23,7 +23,12 @@ from portal.suppliers.rules import own_supplier, owned
 Progress = Callable[[int, int, str], None]
 _FILES = {
     SubmissionKind.ATTESTATIONS: {AttachmentRole.ATTESTATIONS},
-    SubmissionKind.FIRMWARE: {AttachmentRole.IMAGE, AttachmentRole.SIGNATURE},
+    SubmissionKind.FIRMWARE: {
+        AttachmentRole.IMAGE,
+        AttachmentRole.SIGNATURE,
+        AttachmentRole.CERTIFICATES,
+        AttachmentRole.TIMESTAMP,
+    },
     SubmissionKind.LOT: {AttachmentRole.MANIFEST, AttachmentRole.UNITS, AttachmentRole.SIGNATURE},
     SubmissionKind.QUESTIONNAIRE: set(),
 }

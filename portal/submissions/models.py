@@ -81,6 +81,8 @@ class Submission(SupplierOwned, Base):
 class AttachmentRole(StrEnum):
     IMAGE = "image"
     SIGNATURE = "signature"
+    CERTIFICATES = "certificates"
+    TIMESTAMP = "timestamp"
     MANIFEST = "manifest"
     UNITS = "units"
     ATTESTATIONS = "attestations"

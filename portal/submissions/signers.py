@@ -35,6 +35,7 @@ def explained(
     report: FileReport,
     signature: bytes | None,
     purpose: Purpose = "firmware",
+    certificates: bytes | None = None,
 ) -> tuple[Check, ...]:
     """The checks of `report`; where no approved key made the signature, the reasons say which known key did.
 
@@ -51,7 +52,9 @@ def explained(
     if not candidates:
         return report.checks
     trust = enrolment.trust_of(_at_any_time(key) for key in candidates.values())
-    made = verify_file(path, trust, at=report.at, purpose=purpose, signature=signature)
+    made = verify_file(
+        path, trust, at=report.at, purpose=purpose, signature=signature, certificates=certificates
+    )
     key = next((key for key in candidates.values() if key.id == made.key_id), None)
     if key is None:
         return report.checks

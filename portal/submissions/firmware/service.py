@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -26,6 +26,11 @@ from portal.suppliers.rules import clean_text, owned
 from portal.verification import Check, Digests, FileReport, Outcome, verify_file
 
 SIGNATURE_MAX = 65_536
+BESIDE: Final = {
+    AttachmentRole.SIGNATURE: ("A signature has", SIGNATURE_MAX),
+    AttachmentRole.CERTIFICATES: ("Certificates have", 262_144),
+    AttachmentRole.TIMESTAMP: ("A time stamp has", 262_144),
+}  # what may come beside an image, and its bytes
 
 
 def start_firmware(
@@ -37,10 +42,13 @@ def start_firmware(
     version: str,
     image_id: str | None = None,
     signature_id: str | None = None,
+    certificates_id: str | None = None,
+    timestamp_id: str | None = None,
     declared_sha256: str | None = None,
     release_notes: str = "",
 ) -> Submission:
-    """A draft that offers an image of one component, with an optional detached signature and digest."""
+    """A draft that offers an image of one component; optionally with its detached signature, the certificates
+    of its signer (PEM), a time stamp (RFC 3161) over image or signature, and its digest."""
     component = owned(session, actor, Component, component_id, "component")
     version = clean_text(version, "version", 64)
     declared = (declared_sha256 or "").strip().lower() or None
@@ -71,10 +79,15 @@ def start_firmware(
     )
     if image_id:
         attach(session, actor, clock, submission.id, image_id, AttachmentRole.IMAGE)
-    if signature_id:
-        signature = attach(session, actor, clock, submission.id, signature_id, AttachmentRole.SIGNATURE)
-        if signature.evidence.size > SIGNATURE_MAX:
-            raise TooLarge(f"A signature has at most {SIGNATURE_MAX} bytes; this file has more.")
+    for role, evidence_id in (
+        (AttachmentRole.SIGNATURE, signature_id),
+        (AttachmentRole.CERTIFICATES, certificates_id),
+        (AttachmentRole.TIMESTAMP, timestamp_id),
+    ):
+        if evidence_id:
+            what, most = BESIDE[role]
+            if attach(session, actor, clock, submission.id, evidence_id, role).evidence.size > most:
+                raise TooLarge(f"{what} at most {most} bytes; this file has more.")
     session.flush()
     return submission
 
@@ -139,20 +152,24 @@ def examine(
     image = attached(submission, AttachmentRole.IMAGE)
     if image is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no image")
-    signature = _signature(store, attached(submission, AttachmentRole.SIGNATURE))
+    signature, certificates, timestamp = (_beside(store, submission, role) for role in BESIDE)
     with store.get_local_path(image.sha256) as path:
         report = verify_file(
             path,
             trust_for(session, submission.supplier_id),
             at=submission.submitted_at.timestamp(),
             signature=signature,
+            certificates=certificates,
+            timestamp=timestamp,
             declared_sha256=release.declared_sha256,
             # A later run reads every byte again, so that damage in the store comes to light.
             received=Digests(image.size, image.sha256, image.blake3) if submission.run == 0 else None,
             progress=lambda done: progress(done, image.size, "reading the image"),
         )
         must_be_delivered(report.sha256, image)
-        checks = explained(session, submission.supplier_id, path, report, signature)
+        checks = explained(
+            session, submission.supplier_id, path, report, signature, certificates=certificates
+        )
         # By itself and after the verdict on the signatures, which does not depend on it.
         inside = look_inside(
             path,
@@ -174,11 +191,12 @@ def must_be_delivered(sha256: str, evidence: Evidence) -> None:
         )
 
 
-def _signature(store: BlobStore, evidence: Evidence | None) -> bytes | None:
+def _beside(store: BlobStore, submission: Submission, role: AttachmentRole) -> bytes | None:
+    evidence = attached(submission, role)
     if evidence is None:
         return None
     with store.open(evidence.sha256) as file:
-        return file.read(SIGNATURE_MAX + 1)
+        return file.read(BESIDE[role][1] + 1)
 
 
 def _version(release: FirmwareRelease, claims: dict[str, Any]) -> Check:

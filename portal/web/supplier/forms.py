@@ -183,6 +183,16 @@ class FirmwareForm(FlaskForm):
     signature = EvidenceField(
         "Detached signature", description="Only where the signature is not inside the image. At most 64 KiB."
     )
+    certificates = EvidenceField(
+        "Signer's certificates",
+        accept=".pem,.crt,.cer",
+        description="PEM, the signer's first; only where a certificate authority is registered here.",
+    )
+    timestamp = EvidenceField(
+        "Time stamp",
+        accept=".tsr,.tst,application/timestamp-reply",
+        description="RFC 3161, over the signature file or the image. It outlives the signer's certificate.",
+    )
     declared_sha256 = StringField(
         "SHA-256 of the image",
         validators=[Optional(), SHA256],

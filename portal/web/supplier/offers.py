@@ -46,12 +46,15 @@ def new_firmware() -> str | Response | tuple[str, int]:
             version=form.version.data,
             image_id=form.image.data,
             signature_id=form.signature.data,
+            certificates_id=form.certificates.data,
+            timestamp_id=form.timestamp.data,
             declared_sha256=form.declared_sha256.data or None,
             release_notes=form.release_notes.data or "",
         )
 
+    files = (form.image, form.signature, form.certificates, form.timestamp)
     renamed = {"release notes": "release_notes"}
-    sent = _offer(form, (form.image, form.signature), start, renamed)
+    sent = _offer(form, files, start, renamed)
     if sent is not None:
         return sent
     page = render_template(

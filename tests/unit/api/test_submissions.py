@@ -68,6 +68,20 @@ def test_firmware_is_submitted_verified_and_read(machine: Machine, make: Make, j
     assert machine.get("/submissions", outcome="pass").get_json()["total"] == 0
 
 
+def test_certificates_and_a_time_stamp_come_along(machine: Machine, make: Make, jobs: RecordingQueue) -> None:
+    beside = {
+        name: machine.send(name.encode()) for name in ("signature_id", "certificates_id", "timestamp_id")
+    }
+    told = machine.post("/submissions/firmware", firmware(machine, make, **beside)).get_json()
+    assert {file["role"] for file in told["files"]} == {"image", "signature", "certificates", "timestamp"}
+    jobs.run_all()
+    checks = {check["id"]: check for check in machine.get(f"/submissions/{told['id']}").get_json()["checks"]}
+    assert checks["firmware.certificates"]["outcome"] == "unreadable"
+    assert checks["firmware.timestamp"]["outcome"] == "unreadable"
+    foreign = firmware(machine, make, timestamp_id="0" * 32)
+    assert machine.post("/submissions/firmware", foreign).status_code == 404
+
+
 def test_firmware_without_its_file_is_refused_and_leaves_no_draft(machine: Machine, make: Make) -> None:
     body = firmware(machine, make, image_id="0" * 32)
     assert machine.post("/submissions/firmware", body).status_code == 404

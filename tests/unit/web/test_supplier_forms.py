@@ -215,6 +215,28 @@ def test_firmware_without_scripts_goes_with_the_form(
     assert jobs.waiting == [("verify_submission", (row.id,))]
 
 
+def test_certificates_and_a_time_stamp_go_with_the_form_and_are_shown(
+    client: FlaskClient, product: Product, session: TenantSession
+) -> None:
+    data = {"component": product.components[0].id, "version": "1.0.0"}
+    files = {
+        "image_file": (b"an image", "bms.bin"),
+        "certificates_file": (b"chain", "chain.pem"),
+        "timestamp_file": (b"token", "bms.tsr"),
+    }
+    back = upload(client, NEW_FIRMWARE, data | {"version": ""}, **files)
+    assert back.status_code == 422
+    assert '<details class="mb-3" open>' in back.text  # what arrived is not hidden
+    answer = upload(client, NEW_FIRMWARE, data, **files)
+    row = session.scalars(select(Submission)).one()
+    session.rollback()
+    page = client.get(answer.location).text
+    for name, role in (("chain.pem", "Certificates"), ("bms.tsr", "Timestamp")):
+        assert name in page
+        assert role in page
+    assert len(row.attachments) == 3
+
+
 def test_a_file_that_arrived_is_kept_when_the_form_comes_back(
     client: FlaskClient, product: Product, session: TenantSession
 ) -> None:
