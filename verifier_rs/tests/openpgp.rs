@@ -8,6 +8,7 @@ use _verifier::file::{Request, verify};
 use _verifier::outcome::Outcome;
 use _verifier::source::Progress;
 use _verifier::trust::{Purpose, Trust};
+use base64::prelude::{BASE64_STANDARD, Engine};
 
 struct Gpg(PathBuf);
 
@@ -211,6 +212,35 @@ fn a_signing_subkey_that_signed_back_counts_and_its_revocation_too() {
         }
         Err(why) => assert!(why.contains("revoked"), "{why}"),
     }
+}
+
+/// Without the subkey's own signature back, anybody could bind somebody else's subkey to a certificate of theirs.
+#[test]
+fn a_signing_subkey_whose_signature_back_is_forged_does_not_count() {
+    let Some(gpg) = Gpg::new("back") else { return };
+    gpg.make("ed25519", "cert", "1y");
+    gpg.run(&["--quick-add-key", &gpg.fingerprint(), "ed25519", "sign", "1y"]);
+    let mut certificate = gpg.run(&["--export"]);
+    // RFC 9580 §5.2.3.34: an embedded signature (subpacket 32) of version 4 and type 0x19.
+    let place = certificate
+        .windows(3)
+        .position(|bytes| bytes == [0x20, 0x04, 0x19])
+        .unwrap();
+    let armoured = |bytes: &[u8]| {
+        let lines: Vec<_> = BASE64_STANDARD
+            .encode(bytes)
+            .into_bytes()
+            .chunks(64)
+            .map(<[u8]>::to_vec)
+            .collect();
+        let body = String::from_utf8(lines.join(&b'\n')).unwrap();
+        format!("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{body}\n-----END PGP PUBLIC KEY BLOCK-----\n")
+    };
+    assert!(enrolled(&armoured(&certificate)).is_ok());
+    let length = usize::from(certificate[place - 1]);
+    certificate[place + length - 1] ^= 1;
+    let why = enrolled(&armoured(&certificate)).err().unwrap();
+    assert!(why.contains("may sign"), "{why}");
 }
 
 #[test]
