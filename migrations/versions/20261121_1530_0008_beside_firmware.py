@@ -1,12 +1,12 @@
 """what may come beside firmware: the signer's certificates and a time stamp
 
-Revision: 0008, after 0006
+Revision: 0008, after 0007
 """
 
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

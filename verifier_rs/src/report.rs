@@ -82,7 +82,18 @@ struct SignatureMembers<'a> {
     signer: Option<SignerMembers<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time_stamp: Option<FindingMembers<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    one_time_keys: Vec<OneTimeKeyMembers<'a>>,
     time: TimeMembers,
+}
+
+/// RFC 8554: I, q and Q of one level.
+#[derive(Serialize)]
+struct OneTimeKeyMembers<'a> {
+    level: u32,
+    identifier: &'a str,
+    index: u32,
+    signed: &'a str,
 }
 
 #[derive(Serialize)]
@@ -154,6 +165,16 @@ fn signature(verdict: &Verdict) -> SignatureMembers<'_> {
             chain: signer.chain.iter().map(certificate).collect(),
         }),
         time_stamp: verdict.timestamp.as_ref().map(Into::into),
+        one_time_keys: verdict
+            .one_time_keys
+            .iter()
+            .map(|key| OneTimeKeyMembers {
+                level: key.level,
+                identifier: &key.identifier,
+                index: key.index,
+                signed: &key.signed,
+            })
+            .collect(),
         time: moment(&verdict.moment),
     }
 }

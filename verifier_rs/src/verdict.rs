@@ -1,6 +1,7 @@
 //! What one signature turned out to be: whether it holds, whether its key counts, and by what time that was judged.
 
 use crate::file::Request;
+use crate::keys::hss::OneTimeKey;
 use crate::keys::{Algorithm, CertificateFacts, Strength};
 use crate::outcome::{Finding, Outcome};
 use crate::time;
@@ -84,6 +85,8 @@ pub struct Verdict {
     pub signer: Option<Signer>,
     /// What became of a time stamp over this signature, where there is one.
     pub timestamp: Option<Finding>,
+    /// What of a stateful key a signature that holds has used up, from the top.
+    pub one_time_keys: Vec<OneTimeKey>,
     pub moment: Moment,
 }
 
@@ -109,6 +112,7 @@ impl Verdict {
             rule: Some(rule.to_owned()),
             signer: Some(Signer::pinned(key)),
             timestamp: None,
+            one_time_keys: Vec::new(),
             moment,
         }
     }
@@ -123,6 +127,7 @@ impl Verdict {
             rule: None,
             signer: None,
             timestamp: None,
+            one_time_keys: Vec::new(),
             moment,
         }
     }

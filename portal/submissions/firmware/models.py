@@ -1,8 +1,8 @@
-"""The table of firmware releases."""
+"""Tables of firmware releases, and of the one-time keys that signed them."""
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Id, SupplierOwned
@@ -39,3 +39,23 @@ class FirmwareRelease(SupplierOwned, Base):
 
     submission: Mapped[Submission] = relationship(lazy="joined", innerjoin=True)
     component: Mapped[Component] = relationship(lazy="joined", innerjoin=True)
+
+
+class OneTimeKey(SupplierOwned, Base):
+    """A one-time key of an HSS key (RFC 8554) that signed an image, and what it signed first.
+
+    It may never sign anything else: see firmware.one_time.
+    """
+
+    __tablename__ = "one_time_keys"
+    __table_args__ = (
+        # In this order, because keys are looked up by it.
+        UniqueConstraint("supplier_id", "fingerprint", "identifier", "leaf"),
+    )
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(80))  # of the public key at the top
+    identifier: Mapped[str] = mapped_column(String(32))  # I: the tree, in hexadecimal
+    leaf: Mapped[int]  # q: the place in the tree
+    signed: Mapped[str] = mapped_column(String(64))  # Q: what was signed, in hexadecimal
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id"), index=True)
+    seen_at: Mapped[datetime]

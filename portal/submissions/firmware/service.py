@@ -17,6 +17,7 @@ from portal.submissions.findings import Limits
 from portal.submissions.firmware.history import lineage, rollback, version_of
 from portal.submissions.firmware.inside import Inside, look_inside
 from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.firmware.one_time import remember, used_once, uses
 from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
@@ -25,7 +26,7 @@ from portal.suppliers.models import Component
 from portal.suppliers.rules import clean_text, owned
 from portal.verification import Check, Digests, FileReport, Outcome, verify_file
 
-SIGNATURE_MAX = 65_536
+SIGNATURE_MAX = 131_072  # what the verifier reads
 BESIDE: Final = {
     AttachmentRole.SIGNATURE: ("A signature has", SIGNATURE_MAX),
     AttachmentRole.CERTIFICATES: ("Certificates have", 262_144),
@@ -127,6 +128,7 @@ class FirmwareFindings:
             *self.checks,
             rollback(session, release, mine, claims.get("security_counter")),
             lineage(session, release, mine, self.report.sha256),
+            *used_once(session, submission, uses(self.report.document)),
             *self.inside.checks,
         )
 
@@ -140,6 +142,7 @@ class FirmwareFindings:
         release.image_version = claims.get("version")
         release.security_counter = claims.get("security_counter")
         release.signing_key_id = self.signing_key_id
+        remember(session, clock, submission, uses(self.report.document))
         if submission.outcome is Outcome.PASS and release.accepted_at is None:
             release.accepted_at = clock.now()
 

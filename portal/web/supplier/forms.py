@@ -122,7 +122,9 @@ class KeyForm(FlaskForm):
         "How detached signatures are made",
         default="",
         choices=[
-            SelectChoice("", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA"),
+            SelectChoice(
+                "", "In the usual way: RSA with PKCS#1 v1.5 padding, ECDSA in DER, Ed25519, ML-DSA, HSS"
+            ),
             SelectChoice("pss", "RSA with PSS padding, salt as long as the digest"),
             SelectChoice(
                 "pss-max", "RSA with PSS padding, the longest salt (what openssl dgst makes by itself)"

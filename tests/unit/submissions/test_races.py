@@ -25,6 +25,8 @@ from portal.submissions.lots.service import lot_of
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.verification import Outcome
 from tests.unit.submissions.conftest import Desk, NewDesk, a_unit
+from tests.unit.submissions.test_one_time_keys import CHECK, approved
+from tests.unit.verification.hss import Signer
 
 P, F = Outcome.PASS, Outcome.FAIL
 
@@ -174,6 +176,18 @@ def test_a_downgrade_is_seen_beside_its_newer_one(desk: Desk, engine: Engine) ->
     newest = newest_accepted(desk.session, desk.component.id)
     assert newest is not None
     assert newest.submission_id == newer.id
+
+
+def test_a_one_time_key_that_signs_two_images_is_seen_whichever_comes_first(
+    desk: Desk, engine: Engine
+) -> None:
+    signer = Signer.make(1, "lms_sha256_m24_h5", "lmots_sha256_n24_w4")
+    approved(desk, signer)
+    one = desk.draft_firmware(b"image 1", "1.0", signer.sign(b"image 1"))
+    signer.rewind()
+    two = desk.draft_firmware(b"image 2", "2.0", signer.sign(b"image 2"))
+    at_the_same_moment(engine, desk, one, two)
+    assert {desk.checks(draft.id)[CHECK].outcome for draft in (one, two)} == {P, F}
 
 
 # --- one submission, taken for lost and given to a second worker ---------------------------------------

@@ -23,6 +23,7 @@ mod crl;
 mod detached;
 mod dsse;
 mod esp32;
+mod hss;
 mod intel_hex;
 mod key;
 mod mcuboot;
@@ -49,6 +50,7 @@ pub const ALL: &[Target] = &[
     ("detached", detached::run),
     ("dsse", dsse::run),
     ("esp32", esp32::run),
+    ("hss", hss::run),
     ("intel_hex", intel_hex::run),
     ("key", key::run),
     ("mcuboot", mcuboot::run),

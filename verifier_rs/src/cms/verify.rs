@@ -346,6 +346,7 @@ pub fn chained(
             chain: path.chain,
         }),
         timestamp: None,
+        one_time_keys: Vec::new(),
         moment: moment.clone(),
     }
 }

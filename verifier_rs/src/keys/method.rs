@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::keys::{Algorithm, PublicKey, Strength, ed25519, mldsa, pss};
+use crate::keys::{Algorithm, PublicKey, Strength, ed25519, hss, mldsa, pss};
 use crate::source::Sink;
 use crate::trust::{EcdsaEncoding, Hash, Options, PssSalt, RsaPadding};
 
@@ -26,6 +26,8 @@ enum How {
     Ed25519,
     /// So does ML-DSA.
     MlDsa(ParsedPublicKey),
+    /// And HSS.
+    Hss(hss::Key),
     /// RSA and ECDSA sign a digest of it.
     Digest { hash: Hash, key: ParsedPublicKey },
     /// RSA-PSS with the longest salt that fits.
@@ -87,6 +89,11 @@ impl Method {
                 };
                 let rule = format!("{name}, pure, empty context (FIPS 204 §5.3)");
                 (How::MlDsa(with(verifier)?), rule)
+            }
+            Algorithm::Hss { .. } => {
+                let key = hss::Key::parse(&key.raw)?;
+                let rule = key.rule();
+                (How::Hss(key), rule)
             }
             Algorithm::Rsa { .. } if padding == RsaPadding::Pss && salt == PssSalt::Max => {
                 let rule = format!(
@@ -164,7 +171,7 @@ impl Method {
         match &self.how {
             How::Digest { hash, .. } => Some(*hash),
             How::PssMax(key) => Some(key.hash()),
-            How::Ed25519 | How::MlDsa(_) | How::TooWeak | How::Elsewhere => None,
+            How::Ed25519 | How::MlDsa(_) | How::Hss(_) | How::TooWeak | How::Elsewhere => None,
         }
     }
 
@@ -175,7 +182,7 @@ impl Method {
                 .and_then(|digest| key.verify_digest_sig(&digest, signature))
                 .is_ok(),
             How::PssMax(key) => key.verify_digest(message_digest, signature),
-            How::Ed25519 | How::MlDsa(_) | How::TooWeak | How::Elsewhere => false,
+            How::Ed25519 | How::MlDsa(_) | How::Hss(_) | How::TooWeak | How::Elsewhere => false,
         }
     }
 
@@ -196,7 +203,22 @@ impl Method {
                     then: Then::MlDsa(parsed, signature.to_owned()),
                 })
             }
+            How::Hss(key) => {
+                let pending = key.begin(signature).ok()?;
+                Some(Pending {
+                    sink: pending.sink(),
+                    then: Then::Hss(Box::new(pending)),
+                })
+            }
             How::Digest { .. } | How::PssMax(_) | How::TooWeak | How::Elsewhere => None,
+        }
+    }
+
+    /// Why a signature cannot be by this key, where its form alone says so.
+    pub fn misfit(&self, signature: &[u8]) -> Option<String> {
+        match &self.how {
+            How::Hss(key) if hss::looks_like(signature) => key.begin(signature).err(),
+            _ => None,
         }
     }
 }
@@ -210,6 +232,7 @@ pub struct Pending {
 enum Then {
     Ed25519(Box<ed25519::Pending>),
     MlDsa(mldsa::Key, Vec<u8>),
+    Hss(Box<hss::Pending>),
 }
 
 impl Pending {
@@ -226,7 +249,16 @@ impl Pending {
                 .as_ref()
                 .is_some_and(|point| point.holds(&ed25519::Key::finish(pending, hash.clone()))),
             (Then::MlDsa(key, signature), Sink::Shake256(state)) => key.holds(state, signature),
+            (Then::Hss(pending), state) => pending.holds(state),
             _ => false,
+        }
+    }
+
+    /// The one-time keys that a signature which holds has used up.
+    pub fn one_time_keys(&self, state: &Sink) -> Vec<hss::OneTimeKey> {
+        match &self.then {
+            Then::Hss(pending) => pending.one_time_keys(state),
+            Then::Ed25519(_) | Then::MlDsa(..) => Vec::new(),
         }
     }
 }
@@ -241,7 +273,8 @@ pub fn verify_message(key: &PublicKey, method: &Method, message: &[&[u8]], signa
         How::MlDsa(key) => key.verify_sig(&message.concat(), signature).is_ok(),
         How::Digest { hash, .. } => method.verify_digest(&digest_of(*hash, message), signature),
         How::PssMax(key) => method.verify_digest(&digest_of(key.hash(), message), signature),
-        How::TooWeak | How::Elsewhere => false,
+        // Files only: there the one-time keys that were used are told.
+        How::Hss(_) | How::TooWeak | How::Elsewhere => false,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::openpgp::certificate::Certificate;
 use crate::source::hex;
 
 pub mod ed25519;
+pub mod hss;
 pub mod method;
 pub mod minisign;
 pub mod mldsa;
@@ -35,6 +36,9 @@ const MLDSA44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3
 const MLDSA65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const MLDSA87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
+/// RFC 9708 §4.
+const HSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.3.17");
+
 /// What kind of key it is; the algorithm of a verification follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -47,6 +51,10 @@ pub enum Algorithm {
     MlDsa44,
     MlDsa65,
     MlDsa87,
+    /// HSS/LMS, with the length of its hash.
+    Hss {
+        bits: u32,
+    },
     /// A certificate; the keys in it are others.
     OpenPgp,
 }
@@ -61,14 +69,15 @@ impl Algorithm {
             Algorithm::MlDsa44 => "ML-DSA-44".to_owned(),
             Algorithm::MlDsa65 => "ML-DSA-65".to_owned(),
             Algorithm::MlDsa87 => "ML-DSA-87".to_owned(),
+            Algorithm::Hss { .. } => "HSS/LMS".to_owned(),
             Algorithm::OpenPgp => "OpenPGP".to_owned(),
         }
     }
 
-    /// The size of the key as it is usually told; of ML-DSA the length of the encoded key.
+    /// The size of the key as it is usually told; of ML-DSA the length of the encoded key, of HSS that of its hash.
     pub fn bits(self) -> u32 {
         match self {
-            Algorithm::Rsa { bits } => bits,
+            Algorithm::Rsa { bits } | Algorithm::Hss { bits } => bits,
             Algorithm::EcdsaP256 | Algorithm::Ed25519 => 256,
             Algorithm::EcdsaP384 => 384,
             Algorithm::MlDsa44 => 1312 * 8,
@@ -188,6 +197,14 @@ impl PublicKey {
             MLDSA44 => Algorithm::MlDsa44,
             MLDSA65 => Algorithm::MlDsa65,
             MLDSA87 => Algorithm::MlDsa87,
+            HSS => {
+                if parameters.is_some() {
+                    return Err("the HSS key has parameters, which RFC 9708 forbids".to_owned());
+                }
+                Algorithm::Hss {
+                    bits: hss::Key::parse(raw)?.bits(),
+                }
+            }
             RSA_PSS => {
                 return Err(
                     "the key is restricted to RSASSA-PSS; enrol it as a plain RSA key with the option \
@@ -197,8 +214,8 @@ impl PublicKey {
             }
             other => {
                 return Err(format!(
-                    "keys of type {other} are not supported; use RSA, ECDSA P-256 or P-384, Ed25519 or \
-                     ML-DSA"
+                    "keys of type {other} are not supported; use RSA, ECDSA P-256 or P-384, Ed25519, \
+                     ML-DSA or HSS/LMS"
                 ));
             }
         };
@@ -212,7 +229,7 @@ impl PublicKey {
             Algorithm::MlDsa44 => ParsedPublicKey::new(&ML_DSA_44, raw).is_ok(),
             Algorithm::MlDsa65 => ParsedPublicKey::new(&ML_DSA_65, raw).is_ok(),
             Algorithm::MlDsa87 => ParsedPublicKey::new(&ML_DSA_87, raw).is_ok(),
-            Algorithm::Rsa { .. } | Algorithm::Ed25519 | Algorithm::OpenPgp => true,
+            Algorithm::Rsa { .. } | Algorithm::Ed25519 | Algorithm::Hss { .. } | Algorithm::OpenPgp => true,
         };
         if !usable {
             return Err(format!("not a valid {} key", algorithm.name()));

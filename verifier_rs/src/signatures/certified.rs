@@ -3,6 +3,7 @@
 
 use crate::cms::verify::chained;
 use crate::file::Request;
+use crate::keys::hss::OneTimeKey;
 use crate::keys::method::{Method, Pending};
 use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
@@ -17,6 +18,16 @@ struct Way {
     method: Method,
     pending: Option<Pending>,
     ticket: Option<Ticket>,
+}
+
+impl Way {
+    fn one_time_keys(&self, pass: &Pass) -> Vec<OneTimeKey> {
+        let state = self.ticket.and_then(|ticket| pass.state(ticket));
+        match (&self.pending, state) {
+            (Some(pending), Some(state)) => pending.one_time_keys(state),
+            _ => Vec::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -96,7 +107,10 @@ impl Certified {
         };
         Some(match found {
             Ok(path) => match fits(&path) {
-                Some(way) => chained(what, leaf, key, path, way.method.rule(), &moment),
+                Some(way) => Verdict {
+                    one_time_keys: way.one_time_keys(pass),
+                    ..chained(what, leaf, key, path, way.method.rule(), &moment)
+                },
                 None => refused(format!(
                     "the chain ends at root {:?}, whose signers sign in another way than this ({})",
                     path.root_id,

@@ -5,6 +5,7 @@ use base64::Engine;
 use crate::encoding;
 use crate::file::Request;
 use crate::keys::Strength;
+use crate::keys::hss::{self, OneTimeKey};
 use crate::keys::method::Pending;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
@@ -14,8 +15,8 @@ use crate::trust::{Hash, Trust, TrustKey, describe};
 use crate::verdict::{Verdict, choose};
 use crate::x509::Certificate;
 
-/// Far more than the longest signature in base64.
-const MAX_SIGNATURE: usize = 16 * 1024;
+/// More than the longest signature in base64.
+const MAX_SIGNATURE: usize = hss::MAX_SIGNATURE;
 const WHAT: &str = "The detached signature";
 
 /// A signature and what each key that it could be by needs of the file.
@@ -81,6 +82,27 @@ impl Raw {
         }
         valid
     }
+
+    fn one_time_keys(&self, pass: &Pass, signer: usize) -> Vec<OneTimeKey> {
+        let streams = self.pending.iter().zip(&self.streams);
+        let signers = streams.filter(|((place, _), _)| *place == signer);
+        signers
+            .filter_map(|((_, pending), ticket)| Some(pending.one_time_keys(pass.state(*ticket)?)))
+            .flatten()
+            .collect()
+    }
+
+    /// The verdict where nobody signed, and what is wrong with the signature itself where that can be told.
+    fn refused(&self, request: &Request<'_>) -> Verdict {
+        let mut verdict = nobody(WHAT, request);
+        for key in &request.trust.keys {
+            if let Some(why) = key.method.misfit(&self.signature) {
+                let more = format!(" For key {}: {why}.", describe(key));
+                verdict.signature.reason.push_str(&more);
+            }
+        }
+        verdict
+    }
 }
 
 impl Detached for Raw {
@@ -104,10 +126,13 @@ impl Detached for Raw {
         let valid = self.valid(pass, request.trust);
         if let Some(signer) = choose(request, &valid, &moment) {
             let rule = keys.get(signer).map(|key| key.method.rule()).unwrap_or_default();
-            return vec![Verdict::by(request, signer, WHAT, rule, moment)];
+            return vec![Verdict {
+                one_time_keys: self.one_time_keys(pass, signer),
+                ..Verdict::by(request, signer, WHAT, rule, moment)
+            }];
         }
         let certified = self.certified.judge(pass, request, &self.signature, WHAT);
-        vec![certified.unwrap_or_else(|| nobody(WHAT, request))]
+        vec![certified.unwrap_or_else(|| self.refused(request))]
     }
 }
 

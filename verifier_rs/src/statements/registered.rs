@@ -36,7 +36,7 @@ pub fn of(key: &TrustKey) -> Option<Registered> {
         },
         Algorithm::EcdsaP256 if matches!(hash, None | Some(Hash::Sha256)) => names(&["ES256"], &[-7, -9]),
         Algorithm::EcdsaP384 if matches!(hash, None | Some(Hash::Sha384)) => names(&["ES384"], &[-35, -51]),
-        Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::OpenPgp => None,
+        Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::Hss { .. } | Algorithm::OpenPgp => None,
         Algorithm::Ed25519 => names(&["EdDSA", "Ed25519"], &[-8, -19]),
         Algorithm::MlDsa44 => names(&["ML-DSA-44"], &[-48]),
         Algorithm::MlDsa65 => names(&["ML-DSA-65"], &[-49]),
