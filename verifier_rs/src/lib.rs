@@ -40,6 +40,7 @@ pub mod openpgp;
 pub mod outcome;
 pub mod pass;
 pub mod pool;
+pub mod protobuf;
 pub mod report;
 pub mod signatures;
 pub mod source;

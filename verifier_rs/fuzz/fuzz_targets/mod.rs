@@ -31,6 +31,7 @@ mod mender;
 mod minisign;
 mod openpgp;
 mod rauc;
+mod sigstore;
 mod srec;
 mod ssh;
 mod statement;
@@ -59,6 +60,7 @@ pub const ALL: &[Target] = &[
     ("openpgp", openpgp::run),
     ("ssh", ssh::run),
     ("rauc", rauc::run),
+    ("sigstore", sigstore::run),
     ("statement", statement::run),
     ("swupdate", swupdate::run),
     ("srec", srec::run),

@@ -34,7 +34,7 @@ pub struct Token {
     pub hash: Hash,
     imprint: Vec<u8>,
     /// Seconds since 1970.
-    generated: f64,
+    pub generated: f64,
     /// Seconds around it.
     accuracy: f64,
     nonce: Option<Vec<u8>>,

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::file::Request;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::Pass;
+use crate::signatures::sigstore;
 use crate::source::Source;
 use crate::statements::{self, cose, envelope, jws};
 use crate::trust::Trust;
@@ -73,6 +74,7 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         )),
         Format::Dsse => envelope::parse(source),
         Format::Cose => cose::parse(source),
+        Format::Sigstore => sigstore::parse(source),
         Format::Jws => jws::parse(source),
         Format::Swupdate => swupdate::parse(source),
         Format::Mender => mender::parse(source),
@@ -108,6 +110,7 @@ pub enum Format {
     Dsse,
     Cose,
     Jws,
+    Sigstore,
     Swupdate,
     Mender,
     Rauc,
@@ -128,6 +131,7 @@ impl Format {
             Format::Dsse => "a DSSE envelope",
             Format::Cose => "a COSE message",
             Format::Jws => "a JSON Web Signature",
+            Format::Sigstore => "a Sigstore bundle",
             Format::Cms => "CMS signed data",
             Format::Swupdate => "a SWUpdate package (cpio)",
             Format::Mender => "a Mender artifact (tar)",
@@ -153,6 +157,7 @@ impl Format {
             Format::Dsse => "dsse",
             Format::Cose => "cose",
             Format::Jws => "jws",
+            Format::Sigstore => "sigstore",
             Format::Swupdate => "swupdate",
             Format::Mender => "mender",
             Format::Rauc => "rauc",

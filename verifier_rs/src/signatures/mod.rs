@@ -8,6 +8,7 @@ mod named;
 pub mod openpgp;
 pub mod raw;
 pub mod signify;
+pub mod sigstore;
 pub mod ssh;
 
 use serde_json::{Map, Value};

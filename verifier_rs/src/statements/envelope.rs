@@ -11,10 +11,10 @@ use crate::pass::{Pass, Ticket};
 use crate::signatures::Detached;
 use crate::source::{Source, hex};
 use crate::statements::dsse::{Envelope, PAYLOAD_TYPE};
-use crate::statements::in_toto::Facts;
+use crate::statements::in_toto::{Author, Facts};
 use crate::statements::signers::{self, Signed, Tried};
 use crate::statements::whole;
-use crate::trust::{Hash, Trust, TrustKey};
+use crate::trust::{Hash, Trust};
 use crate::verdict::Verdict;
 
 const WHOLE: &str = "the DSSE envelope";
@@ -68,7 +68,7 @@ impl Dsse {
             .signers
             .iter()
             .filter_map(|place| request.trust.keys.get(*place));
-        self.facts.checks(&keys.collect::<Vec<&TrustKey>>())
+        self.facts.checks(&keys.map(Author::from).collect::<Vec<_>>())
     }
 
     fn claims_of(&self) -> Map<String, Value> {

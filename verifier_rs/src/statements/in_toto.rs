@@ -22,6 +22,22 @@ const KNOWN: [&str; 8] = [
     "https://spdx.dev/Document",
 ];
 
+/// Who signed, as the trust file names it, and the builders that it is bound to.
+#[derive(Clone, Copy)]
+pub struct Author<'a> {
+    pub id: &'a str,
+    pub builders: &'a [String],
+}
+
+impl<'a> From<&'a TrustKey> for Author<'a> {
+    fn from(key: &'a TrustKey) -> Self {
+        Author {
+            id: &key.id,
+            builders: &key.builders,
+        }
+    }
+}
+
 /// A statement and its predicate.
 pub struct Facts {
     pub statement: Statement,
@@ -151,9 +167,9 @@ impl Facts {
         })
     }
 
-    /// Whether the statement is understood, and whether whom it names as builder may sign so; `signers` are the
-    /// approved keys that signed.
-    pub fn checks(&self, signers: &[&TrustKey]) -> Vec<(&'static str, Finding)> {
+    /// Whether the statement is understood, and whether whom it names as builder may sign so; `signers` are those
+    /// approved ones that signed.
+    pub fn checks(&self, signers: &[Author<'_>]) -> Vec<(&'static str, Finding)> {
         let mut checks = vec![("statement", self.meaning())];
         let named = match self.statement.predicate_type.as_str() {
             SLSA_PROVENANCE => Some(("builder", ["runDetails", "builder", "id"].as_slice())),
@@ -222,7 +238,7 @@ impl Facts {
 }
 
 /// Whether one of the keys that signed is bound to the builder (SLSA: "a builder is trusted by its key and id").
-fn bound(role: &str, id: &str, signers: &[&TrustKey]) -> Finding {
+fn bound(role: &str, id: &str, signers: &[Author<'_>]) -> Finding {
     let shown_id = shown(id);
     if signers.is_empty() {
         return Finding::new(

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::error;
 use crate::formats::Format;
 use crate::json;
-use crate::signatures::Detached;
+use crate::signatures::{Detached, sigstore};
 use crate::source::Source;
 use crate::trust::Trust;
 
@@ -67,7 +67,9 @@ pub fn whole(source: &Source) -> error::Result<Result<Vec<u8>, String>> {
 fn recognise(content: &[u8]) -> Option<Format> {
     let keys = json::first_keys(content);
     let has = |name: &str| keys.iter().any(|key| key == name);
-    if has("payloadType") && (has("payload") || has("signatures")) {
+    if has("mediaType") && has("verificationMaterial") {
+        Some(Format::Sigstore)
+    } else if has("payloadType") && (has("payload") || has("signatures")) {
         Some(Format::Dsse)
     } else if (has("protected") && has("signature")) || (has("payload") && has("signatures")) {
         Some(Format::Jws)
@@ -81,6 +83,7 @@ pub fn detached(content: &[u8], trust: &Trust) -> Option<Result<Box<dyn Detached
     if may_be_json(content) {
         return match recognise(content) {
             Some(Format::Dsse) => Some(envelope::detached(content)),
+            Some(Format::Sigstore) => Some(sigstore::detached(content)),
             Some(Format::Jws) => Some(jws::detached(content, trust)),
             // General JSON serialisation without its payload.
             _ => json::first_keys(content)

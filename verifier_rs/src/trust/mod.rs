@@ -9,10 +9,12 @@ use crate::keys::method::Method;
 use crate::keys::{self, Algorithm, CertificateFacts, Enrolled, Hint, PublicKey};
 use crate::time;
 use crate::trust::roots::{AuthorityEntry, Revocation, Root, RootEntry};
+use crate::trust::sigstore::Sigstore;
 use crate::x509::Certificate;
 use crate::x509::crl::Crl;
 
 pub mod roots;
+pub mod sigstore;
 
 const MAX_TEXT: usize = 16 * 1024 * 1024;
 const MAX_KEYS: usize = 10_000;
@@ -130,6 +132,7 @@ struct Document {
     crls: Option<Vec<String>>,
     revocation: Option<Revocation>,
     timestamp_authorities: Option<Vec<AuthorityEntry>>,
+    sigstore: Option<Vec<sigstore::Entry>>,
     require_verity: Option<bool>,
 }
 
@@ -211,13 +214,7 @@ impl TrustKey {
         let not_before = moment("not_before", entry.not_before)?;
         let not_after = moment("not_after", entry.not_after)?;
         in_order(not_before, not_after)?;
-        let builders = entry.builders.unwrap_or_default();
-        if builders.len() > MAX_BUILDERS || builders.iter().any(|uri| !is_uri(uri)) {
-            return Err(format!(
-                "builders: expected at most {MAX_BUILDERS} URIs such as https://builder.example/release, of at \
-                 most {MAX_URI} characters"
-            ));
-        }
+        let builders = builders(entry.builders)?;
         let options = entry.options.unwrap_or_default();
         let namespaces = ssh_namespaces(&key, &options).map_err(|why| format!("options: {why}"))?;
         Ok(TrustKey {
@@ -251,6 +248,17 @@ fn purposes(given: Option<Vec<Purpose>>) -> std::result::Result<Vec<Purpose>, St
         return Err("purposes: expected at least one, found none; leave it out for all".to_owned());
     }
     Ok(purposes)
+}
+
+fn builders(given: Option<Vec<String>>) -> std::result::Result<Vec<String>, String> {
+    let builders = given.unwrap_or_default();
+    if builders.len() > MAX_BUILDERS || builders.iter().any(|uri| !is_uri(uri)) {
+        return Err(format!(
+            "builders: expected at most {MAX_BUILDERS} URIs such as https://builder.example/release, of at \
+             most {MAX_URI} characters"
+        ));
+    }
+    Ok(builders)
 }
 
 fn ssh_namespaces(key: &PublicKey, options: &Options) -> std::result::Result<Vec<String>, String> {
@@ -343,6 +351,8 @@ pub struct Trust {
     pub revocation: Revocation,
     /// Where chains of time-stamp authorities may end.
     pub timestamp_authorities: Vec<Root>,
+    /// Instances of Sigstore, and whose signatures under them count.
+    pub sigstore: Vec<Sigstore>,
     /// RAUC bundles of the old format plain do not count.
     pub require_verity: bool,
 }
@@ -408,6 +418,13 @@ impl Trust {
             let name = named("timestamp_authorities", place, &entry.id)?;
             let root = Root::authority(entry).map_err(|why| refuse(format!("{name}: {why}")))?;
             trust.timestamp_authorities.push(root);
+        }
+        let instances = document.sigstore.unwrap_or_default();
+        sigstore::check_count(instances.len()).map_err(refuse)?;
+        for (place, entry) in instances.into_iter().enumerate() {
+            let name = named("sigstore", place, &entry.id)?;
+            let instance = Sigstore::read(entry).map_err(|why| refuse(format!("{name}: {why}")))?;
+            trust.sigstore.push(instance);
         }
         trust.intermediates =
             roots::intermediates(document.intermediates.unwrap_or_default()).map_err(refuse)?;

@@ -138,17 +138,25 @@ impl Root {
     /// A time-stamp authority, or the root of one; its usage is fixed by RFC 3161.
     pub fn authority(entry: AuthorityEntry) -> Result<Self, String> {
         super::check_id(&entry.id)?;
-        Ok(Root {
-            id: entry.id,
-            certificate: one(&entry.certificate)?,
-            usages: Usages::parse(None)?,
-            purposes: Vec::new(),
+        Ok(Self::bare(&entry.id, one(&entry.certificate)?))
+    }
+
+    /// A root about which nothing more is said: for all purposes, at any time, for code signing.
+    pub fn bare(id: &str, certificate: Certificate) -> Self {
+        Root {
+            id: id.to_owned(),
+            certificate,
+            usages: Usages {
+                any: false,
+                named: vec![CODE_SIGNING],
+            },
+            purposes: Purpose::ALL.to_vec(),
             subjects: Vec::new(),
             options: Options::default(),
             not_before: None,
             not_after: None,
             distrusted_from: None,
-        })
+        }
     }
 
     /// Whether the trust file lets this root speak for `leaf` in this role at `at`; if not, why.

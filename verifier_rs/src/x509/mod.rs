@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod constraints;
 pub mod crl;
+pub mod extension;
 pub mod name;
 pub mod path;
 pub mod pem;
