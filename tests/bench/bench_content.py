@@ -4,11 +4,13 @@ Run it with `python -m tests.bench.bench_content`.
 """
 
 import hashlib
+import os
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from portal.verification import ContentRules, examine_content, own_rules
@@ -35,13 +37,24 @@ def make_image(path: Path) -> None:
 
 
 def rate(work: Callable[[], object]) -> float:
-    """Megabytes per second of processor time, the best of some rounds."""
+    """Megabytes per second of processor time, also of the processes we started; the best of some rounds."""
     best = 0.0
     for _ in range(ROUNDS):
-        began = time.process_time()
+        began = _processor_time()
         work()
-        best = max(best, SIZE / 1e6 / (time.process_time() - began))
+        best = max(best, SIZE / 1e6 / (_processor_time() - began))
     return best
+
+
+def _processor_time() -> float:
+    """Seconds. An image is looked through in a process of its own, which goes on living afterwards."""
+    ticks = 0
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid():
+                ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def run() -> list[Row]:

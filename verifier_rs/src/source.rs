@@ -1,24 +1,21 @@
 //! Reading a file once, in order, into as many digests as are wanted, beside each other.
 
-use std::cmp::Reverse;
+mod feed;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blake2::Blake2b512;
-use rayon::prelude::*;
 use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
-use crate::cache::AsFound;
 use crate::encoding::Base64Url;
 use crate::error::{Error, Result};
 use crate::hasher::{Digests, Tree};
-use crate::pool::pool;
 
-const BUFFER: usize = 1024 * 1024;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Tells the caller how far the work is, at most every 100 ms, and lets it stop the work.
@@ -339,59 +336,6 @@ impl Source {
             "{}: the file changed while it was read; verify it again when nobody writes to it",
             self.path.display()
         ))
-    }
-
-    /// Read `from..to` once, in order, into all sinks; the next buffer is read while this one is hashed.
-    pub fn feed(
-        &self,
-        from: u64,
-        to: u64,
-        sinks: &mut [&mut Sink],
-        progress: &mut Progress<'_>,
-    ) -> Result<()> {
-        // The slowest first: it decides how long all of them take, the others share what it leaves free.
-        sinks.sort_by_key(|sink| Reverse(sink.cost()));
-        let total = to.saturating_sub(from);
-        let capacity = usize::try_from(total).unwrap_or(BUFFER).min(BUFFER);
-        // Before the first byte is read: the kernel reads ahead of it.
-        let mut as_found = match &self.bytes {
-            Bytes::File(file) if self.forgetful => Some(AsFound::new(file, from, to)),
-            _ => None,
-        };
-        let mut front = vec![0; capacity];
-        let mut length = self.fill(&mut front, from, to)?;
-        if u64::try_from(length).unwrap_or(u64::MAX) == total {
-            // One buffer is all there is: threads would cost more than they save.
-            let data = front.get(..length).unwrap_or_default();
-            sinks.iter_mut().for_each(|sink| sink.update(data));
-            return progress.advance(total);
-        }
-        let pool = pool()?;
-        let mut back = vec![0; capacity];
-        let mut position = from;
-        while length > 0 {
-            let start = position;
-            // Back to the caller's thread every 100 ms, for progress and cancel.
-            pool.install(|| {
-                let began = Instant::now();
-                while length > 0 && began.elapsed() < TICK {
-                    let data = front.get(..length).unwrap_or_default();
-                    position = position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-                    let ((), next) = rayon::join(
-                        || sinks.par_iter_mut().for_each(|sink| sink.update(data)),
-                        || self.fill(&mut back, position, to),
-                    );
-                    length = next?;
-                    std::mem::swap(&mut front, &mut back);
-                    if let Some(as_found) = &mut as_found {
-                        as_found.passed(position);
-                    }
-                }
-                Ok(())
-            })?;
-            progress.advance(position.saturating_sub(start))?;
-        }
-        Ok(())
     }
 
     /// Fill the buffer from `at`, not beyond `to`; fewer bytes than that mean that the file shrank.
