@@ -8,6 +8,7 @@ from portal.accounts.models import RoleName
 class Permission(StrEnum):
     ADMIN_LEDGER_READ = "admin:ledger:read"
     ADMIN_SUPPLIER_CREATE = "admin:supplier:create"
+    ADMIN_TRUST_MANAGE = "admin:trust:manage"
     ADMIN_USER_MANAGE = "admin:user:manage"
     REVIEW_CASE_APPROVE_TIER1 = "review:case:approve_tier1"
     REVIEW_CASE_CLAIM = "review:case:claim"
@@ -60,7 +61,13 @@ GRANTS: dict[RoleName, frozenset[Permission]] = {
     RoleName.APPROVER: frozenset(_REVIEWER | {P.REVIEW_CASE_APPROVE_TIER1}),
     RoleName.AUDITOR: frozenset(_READ_ALL | {P.ADMIN_LEDGER_READ}),
     RoleName.ADMINISTRATOR: frozenset(
-        {P.ADMIN_LEDGER_READ, P.ADMIN_SUPPLIER_CREATE, P.ADMIN_USER_MANAGE, P.REVIEW_SUPPLIER_READ}
+        {
+            P.ADMIN_LEDGER_READ,
+            P.ADMIN_SUPPLIER_CREATE,
+            P.ADMIN_TRUST_MANAGE,
+            P.ADMIN_USER_MANAGE,
+            P.REVIEW_SUPPLIER_READ,
+        }
     ),
 }
 # What a bearer token of a supplier's machine may be given; a token never exceeds its creator's role.

@@ -14,7 +14,7 @@ from portal.ledger import service as ledger
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource
 from portal.review.rules import text_problems
 from portal.submissions.ports import JobQueue
-from portal.suppliers.models import Product, SigningKey, Supplier
+from portal.suppliers.models import KeyState, Product, SigningKey, Supplier
 
 TITLE_MAX: Final = 200
 DESCRIPTION_MAX: Final = 10_000
@@ -94,6 +94,26 @@ def key_distrusted(
         kind=ChangeKind.KEY,
         title=f"Key distrusted: {key.label}",
         description=f"{key.fingerprint} is distrusted from {moment(since)}. {key.distrust_reason}".strip(),
+        signing_key_id=key.id,
+    )
+    jobs.enqueue(session, "reassess", notice.id, key=notice.id)
+    return notice
+
+
+def certificates_revoked(
+    session: Session, clock: Clock, jobs: JobQueue, key: SigningKey, count: int
+) -> ChangeNotice | None:
+    """The machine's notice that an approved authority revoked certificates; goes in one transaction with its
+    list. None where nobody relied on the authority."""
+    if key.state is not KeyState.APPROVED:
+        return None
+    notice = notice_from_machine(
+        session,
+        clock,
+        supplier_id=key.supplier_id,
+        kind=ChangeKind.KEY,
+        title=f"Certificates revoked: {key.label}",
+        description=f"A list of the certificate authority {key.fingerprint} revokes {count} more.",
         signing_key_id=key.id,
     )
     jobs.enqueue(session, "reassess", notice.id, key=notice.id)

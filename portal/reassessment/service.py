@@ -16,7 +16,13 @@ from portal.errors import NotFound
 from portal.evidence.ports import BlobStore
 from portal.policy.facts import ChangeFact
 from portal.policy.result import Difference, difference
-from portal.reassessment.filing import TOLD_KINDS, file_notice, key_distrusted, notice_from_machine
+from portal.reassessment.filing import (
+    TOLD_KINDS,
+    certificates_revoked,
+    file_notice,
+    key_distrusted,
+    notice_from_machine,
+)
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource, Reassessment
 from portal.reassessment.monitors import Due, due
 from portal.reassessment.touched import examine, keep_findings, products_touched
@@ -32,6 +38,7 @@ from portal.suppliers.models import Product
 __all__ = [
     "TOLD_KINDS",
     "Due",
+    "certificates_revoked",
     "difference_of",
     "due",
     "examine",

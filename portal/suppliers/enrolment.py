@@ -6,11 +6,11 @@ true for a certificate authority, whose own key signs nothing but the signers' c
 list of the extended key usages of which a signer must have one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from portal.suppliers.models import KeyPurpose, SigningKey
-from portal.verification import KeyOptions, Root, Trust, TrustKey
+from portal.verification import KeyOptions, Root, TimestampAuthority, Trust, TrustKey
 
 _WORDS: Final = {
     ("rsa_padding", "pkcs1v15"): "RSA with PKCS#1 v1.5 padding",
@@ -57,7 +57,12 @@ def built(
     )
 
 
-def trust_of(entries: Iterable[TrustKey | Root]) -> Trust:
+def trust_of(
+    entries: Iterable[TrustKey | Root],
+    *,
+    crls: Sequence[str] = (),
+    timestamp_authorities: Sequence[TimestampAuthority] = (),
+) -> Trust:
     """Raises TrustError where an option does not fit its key."""
     keys: list[TrustKey] = []
     roots: list[Root] = []
@@ -66,7 +71,7 @@ def trust_of(entries: Iterable[TrustKey | Root]) -> Trust:
             roots.append(one)
         else:
             keys.append(one)
-    return Trust.build(keys, roots=roots)
+    return Trust.build(keys, roots=roots, crls=crls, timestamp_authorities=timestamp_authorities)
 
 
 def words(options: Mapping[str, Any]) -> str:

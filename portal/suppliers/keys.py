@@ -12,8 +12,9 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock, rfc3339
 from portal.errors import Conflict, InvalidInput, NotAllowed, Problem, TrustError
 from portal.ledger import service as ledger
-from portal.suppliers import enrolment
+from portal.suppliers import enrolment, timestamping
 from portal.suppliers.models import KeyPurpose, KeyState, SigningKey
+from portal.suppliers.revocation import lists_of
 from portal.suppliers.rules import demand, own_supplier, owned, text_problem
 from portal.verification import PURPOSES, KeyInfo, Trust, inspect_key, published_key
 
@@ -155,9 +156,13 @@ def distrust_key(
 
 
 def trust_for(session: Session, supplier_id: str) -> Trust:
-    """The keys that were approved for a supplier, with their purposes, validity and distrust dates."""
+    """The keys that were approved for a supplier, with their purposes, validity and distrust dates; what its
+    authorities revoked; and the time-stamp authorities that count for everybody."""
+    approved = _approved(session, supplier_id)
     return enrolment.trust_of(
-        enrolment.entry(name, key) for name, key in _approved(session, supplier_id).items()
+        (enrolment.entry(name, key) for name, key in approved.items()),
+        crls=[row.pem for row in lists_of(session, approved.values())],
+        timestamp_authorities=timestamping.entries(session),
     )
 
 

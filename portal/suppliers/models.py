@@ -136,3 +136,32 @@ class SigningKey(SupplierOwned, Base):
     distrusted_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     distrusted_at: Mapped[datetime | None]
     distrust_reason: Mapped[str] = mapped_column(String(500), default="")
+
+
+class RevocationList(SupplierOwned, Base):
+    """The newest revocation list of one certificate authority among the keys."""
+
+    __tablename__ = "revocation_lists"
+    id: Mapped[Id]
+    key_id: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"), unique=True)
+    pem: Mapped[str] = mapped_column(Text)
+    this_update: Mapped[datetime]
+    next_update: Mapped[datetime]
+    revoked: Mapped[int]  # certificates that it names
+    brought_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    brought_at: Mapped[datetime]
+
+
+class TimestampAuthority(Base):
+    """A certificate whose time stamps count, its own or those of authorities below it; for all suppliers."""
+
+    __tablename__ = "timestamp_authorities"
+    id: Mapped[Id]
+    label: Mapped[str] = mapped_column(String(100), unique=True)
+    pem: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(String(500))
+    fingerprint: Mapped[str] = mapped_column(String(80), unique=True)
+    not_before: Mapped[datetime | None]
+    not_after: Mapped[datetime | None]
+    added_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    added_at: Mapped[datetime]

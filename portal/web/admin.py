@@ -1,12 +1,16 @@
-"""Pages of the administrator: people of both sides, and supplier accounts."""
+"""Pages of the administrator: people of both sides, supplier accounts, and time-stamp authorities."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
+from wtforms import StringField, TextAreaField
+from wtforms.validators import InputRequired
 
 from portal.accounts import read, service
 from portal.accounts.models import BUYER_ROLES, SUPPLIER_ROLES, OrganisationKind, RoleName
 from portal.errors import Conflict, InvalidInput, NotFound
 from portal.http.context import actor, clock, parts, session
+from portal.suppliers import timestamping
 from portal.suppliers.models import Supplier
 from portal.suppliers.service import create_supplier as create_supplier_record
 from portal.web import people
@@ -84,6 +88,58 @@ def _users(form: people.BuyerInviteForm) -> str:
         ),
         invitations=read.invitations(session(), clock()),
     )
+
+
+# --- Time-stamp authorities -------------------------------------------------------------------------
+
+
+class AuthorityForm(FlaskForm):
+    label = StringField(
+        "Name", [InputRequired("Give it a name.")], description="As verdicts call it, for example DFN 2026."
+    )
+    pem = TextAreaField(
+        "Certificate (PEM)",
+        [InputRequired("Paste the certificate.")],
+        description="The authority's own, or the root that its stamps lead to.",
+    )
+
+
+@blueprint.get("/time-stamps")
+def time_stamps() -> str:
+    return _time_stamps(AuthorityForm())
+
+
+@blueprint.post("/time-stamps")
+@fresh
+def add_authority() -> Response | tuple[str, int]:
+    form = AuthorityForm()
+    if form.validate_on_submit():
+        try:
+            row = timestamping.add_authority(
+                session(), actor(), clock(), label=form.label.data or "", pem=form.pem.data or ""
+            )
+        except (InvalidInput, Conflict) as error:
+            people.explain(form, error)
+        else:
+            session().commit()
+            flash(f"Time stamps by {row.label} count from the next verification on.", "success")
+            return redirect(url_for("admin.time_stamps"))
+    return _time_stamps(form), 422
+
+
+@blueprint.post("/time-stamps/<authority_id>/remove")
+@fresh
+def remove_authority(authority_id: str) -> Response:
+    row = timestamping.remove_authority(session(), actor(), clock(), authority_id)
+    label = row.label
+    session().commit()
+    flash(f"Time stamps by {label} count no more.", "success")
+    return redirect(url_for("admin.time_stamps"))
+
+
+def _time_stamps(form: AuthorityForm) -> str:
+    rows = timestamping.authorities(session())
+    return render_template("admin/time_stamps.html", rows=rows, form=form, now=clock().now())
 
 
 # --- Supplier accounts -----------------------------------------------------------------------------

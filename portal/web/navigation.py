@@ -20,6 +20,7 @@ MAIN = (
     ("account.team", "Team"),
     ("admin.users", "People"),
     ("admin.suppliers", "Supplier accounts"),
+    ("admin.time_stamps", "Time stamps"),
     ("review.queue", "Queue"),
     ("review.suppliers", "Suppliers"),
     ("review.keys", "Keys"),

@@ -16,6 +16,7 @@ from portal.suppliers.keys import known_as
 from portal.suppliers.models import KeyState, SigningKey, Supplier
 from portal.web.review.blueprint import blueprint
 from portal.web.review.forms import DistrustForm, KeyDecisionForm, said
+from portal.web.revocation import ListForm, bring, list_view
 
 
 def load(key_id: str) -> SigningKey:
@@ -44,6 +45,7 @@ def show(
     found: SigningKey,
     decision_form: KeyDecisionForm | None = None,
     distrust_form: DistrustForm | None = None,
+    list_form: ListForm | None = None,
 ) -> str:
     return render_template(
         "review/key.html",
@@ -52,6 +54,7 @@ def show(
         enrolled=enrolment.words(found.options),
         supplier=session().get_one(Supplier, found.supplier_id),
         names=people(session(), (found.registered_by, found.decided_by, found.distrusted_by)),
+        revocation=list_view(found, list_form),
         resting=submissions_resting_on(session(), found),
         decision_form=decision_form or KeyDecisionForm(formdata=None),
         distrust_form=distrust_form or DistrustForm(formdata=None, since=clock().now()),
@@ -104,3 +107,10 @@ def distrust_key(key_id: str) -> str | Response | tuple[str, int]:
     session().commit()
     flash("The key is distrusted. Everything signed with it is being assessed again.", "success")
     return redirect(url_for("review.key", key_id=distrusted.id))
+
+
+@blueprint.post("/keys/<key_id>/revocation-list")
+def bring_list(key_id: str) -> str | Response | tuple[str, int]:
+    found, form = load(key_id), ListForm()
+    done = bring(found, form, url_for("review.key", key_id=found.id))
+    return done or (show(found, list_form=form), 422)

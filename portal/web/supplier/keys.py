@@ -11,6 +11,7 @@ from portal.http.context import actor, clock, session
 from portal.suppliers import enrolment, service
 from portal.suppliers.keys import known_as
 from portal.suppliers.models import SigningKey
+from portal.web.revocation import ListForm, bring, list_view
 from portal.web.supplier.blueprint import blueprint, own_id
 from portal.web.supplier.forms import KeyForm, show
 
@@ -74,13 +75,29 @@ def new_key() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/keys/<key_id>")
 def key(key_id: str) -> str:
+    return _key(_load(key_id))
+
+
+@blueprint.post("/keys/<key_id>/revocation-list")
+def bring_list(key_id: str) -> Response | tuple[str, int]:
+    found, form = _load(key_id), ListForm()
+    done = bring(found, form, url_for("supplier.key", key_id=found.id))
+    return done or (_key(found, form), 422)
+
+
+def _load(key_id: str) -> SigningKey:
     found = session().get(SigningKey, key_id)
     if found is None:
         raise NotFound("There is no such key.")
+    return found
+
+
+def _key(found: SigningKey, form: ListForm | None = None) -> str:
     return render_template(
         "supplier/key.html",
         key=found,
         known_as=known_as(found),
         enrolled=enrolment.words(found.options),
         command=fingerprint_command(found),
+        revocation=list_view(found, form),
     )

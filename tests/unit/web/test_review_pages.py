@@ -211,7 +211,7 @@ def test_a_visitor_is_sent_to_sign_in(client: FlaskClient, addresses: dict[str, 
 POSTS = {
     "cases/1/assess", "cases/1/claim", "cases/1/comments", "cases/1/decision", "cases/1/release",
     "cases/1/take-over", "exceptions/x/close", "keys/x/decision", "keys/x/distrust", "products/x",
-    "suppliers/x/changes/new",
+    "keys/x/revocation-list", "suppliers/x/changes/new",
 }  # fmt: skip
 
 
