@@ -101,6 +101,24 @@ impl<'a> HexLines<'a> {
     }
 }
 
+/// Give every record and its place to `record`; why the first one that it refuses is wrong, and where.
+pub fn each_record(
+    source: &Source,
+    record: &mut dyn FnMut(&[u8], u64) -> std::result::Result<(), String>,
+) -> Result<std::result::Result<(), String>> {
+    let mut lines = HexLines::from(source, 0);
+    while let Some((place, text)) = lines.next()? {
+        let read = text.map_or_else(
+            || Err("it is longer than any record".to_owned()),
+            |text| record(text, place.at),
+        );
+        if let Err(why) = read {
+            return Ok(Err(format!("line {} (offset {}): {why}", place.number, place.at)));
+        }
+    }
+    Ok(Ok(()))
+}
+
 fn value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit & 15),

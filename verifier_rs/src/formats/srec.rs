@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use crate::error::Result;
 use crate::formats::addresses::Collector;
-use crate::formats::hex_lines::{HexLines, MAX_RECORD, spelled};
+use crate::formats::hex_lines::{HexLines, MAX_RECORD, each_record, spelled};
 use crate::formats::loaded::Loaded;
 use crate::formats::{Format, Parsed};
 use crate::source::Source;
@@ -36,16 +36,9 @@ struct Reading {
 }
 
 pub fn parse(source: &Source) -> Result<Parsed> {
-    let mut lines = HexLines::from(source, 0);
     let mut reading = Reading::default();
-    while let Some((place, text)) = lines.next()? {
-        let read = text.map_or_else(
-            || Err("it is longer than any record".to_owned()),
-            |text| reading.record(text, place.at),
-        );
-        if let Err(why) = read {
-            return Ok(Err(format!("line {} (offset {}): {why}", place.number, place.at)));
-        }
+    if let Err(why) = each_record(source, &mut |text, at| reading.record(text, at))? {
+        return Ok(Err(why));
     }
     if !reading.ended && !reading.counted {
         return Ok(Err(
