@@ -129,6 +129,9 @@ def shown(document_json: str | None) -> Image | None:
     about_signature = document.get("signature_file", {}).get("claims", {})
     if about_signature:
         groups += _groups("The signature file says", about_signature)
+    used = [key for entry in document.get("signatures", ()) for key in entry.get("one_time_keys", ())]
+    if used:  # what of a hash-based key cannot sign again
+        groups += (Group("Hash-based signature", (), (table("One-time keys that signed", used),)),)
     return Image(
         format=document.get("format", ""),
         rules=document.get("rules", ""),

@@ -19,6 +19,7 @@ from portal.web.supplier.forms import KeyForm, show
 _DIGEST: Final = "openssl pkey -pubin -outform DER | openssl sha256"
 _PREFIX: Final = r"\060\052\060\005\006\003\053\145\160\003\041\000"
 _ED25519: Final = f"(printf '{_PREFIX}'; {{}} | base64 -d | tail -c 32) | openssl sha256"
+_PLAIN: Final = "grep -v '^-' key.pem | base64 -d | openssl sha256"
 FINGERPRINT_COMMANDS: Final = {
     "public_key": "openssl pkey -pubin -in key.pem -outform DER | openssl sha256",
     "certificate": f"openssl x509 -in certificate.pem -noout -pubkey | {_DIGEST}",
@@ -32,6 +33,8 @@ def fingerprint_command(key: SigningKey) -> str:
     """For the owner of a key, who reads the fingerprint from another computer and not from this portal."""
     if key.kind == "openssh" and key.algorithm == "Ed25519":  # ssh-keygen does not convert this kind
         return _ED25519.format("cut -d ' ' -f 2 key.pub")
+    if key.kind == "public_key" and key.algorithm == "HSS/LMS":  # openssl does not read this one
+        return _PLAIN
     return FINGERPRINT_COMMANDS[key.kind]
 
 

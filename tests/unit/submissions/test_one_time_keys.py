@@ -8,6 +8,7 @@ from portal.accounts.models import RoleName
 from portal.submissions import service as submissions
 from portal.submissions.firmware.models import OneTimeKey
 from portal.submissions.firmware.service import release_of
+from portal.submissions.firmware.shown import shown
 from portal.submissions.models import SubmissionState
 from portal.suppliers.keys import decide_key, register_key
 from portal.suppliers.models import SigningKey
@@ -115,6 +116,22 @@ def test_reuse_in_an_upper_tree_is_seen(desk: Desk, signer: Signer) -> None:
     assert found["signature"].outcome is P
     assert found[CHECK].outcome is F
     assert "level 1" in found[CHECK].reason
+
+
+def test_the_case_page_shows_which_one_time_keys_signed(desk: Desk, signer: Signer) -> None:
+    approved(desk, signer)
+    made = desk.firmware(b"image 1", "1.0", signer.sign(b"image 1"))
+    image = shown(release_of(desk.session, made).report)
+    assert image is not None
+    (table,) = [
+        table for group in image.groups for table in group.tables if table.title.startswith("One-time")
+    ]
+    assert table.columns[0] == "Level"
+    trees = [tree.I.hex() for tree in signer.private.prv]
+    assert [[value.text for value in row[:3]] for row in table.rows] == [
+        ["1", trees[0], "0"],
+        ["2", trees[1], "0"],
+    ]
 
 
 def test_a_signature_that_does_not_hold_is_not_remembered(desk: Desk, signer: Signer) -> None:

@@ -14,6 +14,7 @@ from portal.accounts.models import RoleName, User
 from portal.db import TenantSession
 from portal.suppliers.models import SigningKey
 from tests.factories import Make
+from tests.unit.verification.hss import Signer
 from tests.unit.verification.tools import Minisign, Signify, Ssh
 
 TOOLS: dict[str, Callable[[Path], Minisign | Signify | Ssh]] = {
@@ -39,6 +40,27 @@ def test_a_tools_key_is_registered_and_its_owner_can_compute_the_fingerprint(
     page = html.unescape(client.get(answer.location).text)
     assert "OpenSSH key SHA256:" in page if name.startswith("ssh") else "minisign or signify key " in page
     command = re.search(r"<pre class=\"scroll-x\"><code>(.+?)</code>", page)
+    assert command is not None
+    computed = subprocess.run(["sh", "-c", command[1]], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert computed.decode().split()[-1] == key.fingerprint.removeprefix("sha256:")
+
+
+def test_the_owner_of_a_hash_based_key_computes_its_fingerprint_without_openssl_reading_it(
+    tmp_path: Path, make: Make, sign_in: Callable[[User], FlaskClient], session: TenantSession
+) -> None:
+    signer = Signer.make(1, "lms_sha256_m24_h5", "lmots_sha256_n24_w4")
+    (tmp_path / "key.pem").write_text(signer.pem)
+    client = sign_in(make.user(RoleName.SUPPLIER_ADMIN, make.supplier("Nordhaven Cells")))
+    session.rollback()
+    data = {"label": "Release key", "purposes": ["firmware"], "pem": signer.pem}
+    answer = client.post("/s/keys/new", data=data)
+    assert answer.status_code == 302, answer.text
+    key = session.scalars(select(SigningKey)).one()
+    assert key.algorithm == "HSS/LMS"
+    session.rollback()
+    command = re.search(
+        r"<pre class=\"scroll-x\"><code>(.+?)</code>", html.unescape(client.get(answer.location).text)
+    )
     assert command is not None
     computed = subprocess.run(["sh", "-c", command[1]], cwd=tmp_path, capture_output=True, check=True).stdout
     assert computed.decode().split()[-1] == key.fingerprint.removeprefix("sha256:")
