@@ -175,6 +175,7 @@ def test_a_distrusted_key_knocks_out_in_tier_1_and_is_high_risk_in_tier_2() -> N
         ("firmware", "lineage", "FW-06"),
         ("firmware", "digest", "FW-06"),
         ("firmware", "version", "FW-06"),
+        ("firmware", "one_time_key", "FW-02"),
         ("lot", "manifest", "PRV-01"),
         ("lot", "serials_unique", "PRV-01"),
         ("lot", "count", "PRV-01"),
