@@ -338,14 +338,19 @@ def test_an_embedded_and_a_detached_signature_both_count(
     [
         ("empty.bin", b"", "empty", "unreadable"),
         ("image.mcuboot.bin", b"\xff" * 4096, "opaque", "warn"),
-        ("renamed.pdf", b"\x7fELF" + bytes(60), "elf", "pass"),
+        ("cut elf.pdf", b"\x7fELF" + bytes(60), "elf", "unreadable"),
         ("hex", b":10010000214601360121470136007EFE09D2190140\r\n:00000001FF\r\n", "intel-hex", "pass"),
         ("cut hex", b":10010000214601360121470136007EFE09D2190140\r\n", "intel-hex", "unreadable"),
         ("cut srec", b"S00F000068656C6C6F202020202000003C\n", "srec", "unreadable"),
         ("a colon", b":-) 0123456789\n", "opaque", "warn"),
         ("a list", b"S1,S2,S3\n", "opaque", "warn"),
         ("cut uf2", b"UF2\n\x57\x51\x5d\x9e" + bytes(504), "uf2", "unreadable"),
-        ("dfu", bytes(100) + b"\x00\x00\x01\x00\x02\x00\x00\x01UFD\x10\x01\x02\x03\x04", "dfu", "pass"),
+        (
+            "cut dfu",
+            bytes(100) + b"\x00\x00\x01\x00\x02\x00\x00\x01UFD\x10\x01\x02\x03\x04",
+            "dfu",
+            "unreadable",
+        ),
     ],
 )
 def test_other_formats_are_known_by_their_bytes_not_by_their_name(

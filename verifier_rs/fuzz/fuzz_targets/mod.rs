@@ -21,8 +21,11 @@ mod cms;
 mod content;
 mod crl;
 mod detached;
+mod dfu;
 mod dsse;
+mod elf;
 mod esp32;
+mod fit;
 mod hss;
 mod intel_hex;
 mod key;
@@ -50,7 +53,10 @@ pub const ALL: &[Target] = &[
     ("crl", crl::run),
     ("detached", detached::run),
     ("dsse", dsse::run),
+    ("dfu", dfu::run),
+    ("elf", elf::run),
     ("esp32", esp32::run),
+    ("fit", fit::run),
     ("hss", hss::run),
     ("intel_hex", intel_hex::run),
     ("key", key::run),

@@ -42,6 +42,14 @@ impl Collector {
             last.length = last.length.saturating_add(length);
             return Ok(());
         }
+        self.apart(address, length, at)
+    }
+
+    /// As `add`, for content that is read from its own place, wherever the one before it ended.
+    pub fn apart(&mut self, address: u64, length: u64, at: u64) -> std::result::Result<(), String> {
+        if length == 0 {
+            return Ok(());
+        }
         if self.pieces.len() >= MAX_PIECES {
             return Err(format!(
                 "its addresses jump more than {MAX_PIECES} times; write the records in the order of their addresses"
@@ -89,17 +97,33 @@ impl Collector {
 /// Calls back with the content of each record from a place in the file on, until it gets `false`.
 pub type Walk = fn(&Source, u64, &mut dyn FnMut(&[u8]) -> bool) -> Result<()>;
 
+/// The walk through content that lies in the file as it is.
+pub fn plain(source: &Source, at: u64, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+    const MOST: u64 = 256 * 1024;
+    // Little at first, as most pieces are short.
+    let mut length = 4096_u64;
+    let mut at = at;
+    while at < source.size() {
+        let next = source.size().saturating_sub(at).min(length);
+        let data = source.read_exact(at, usize::try_from(next).unwrap_or_default())?;
+        if !each(&data) {
+            break;
+        }
+        at = at.saturating_add(next);
+        length = length.saturating_mul(4).min(MOST);
+    }
+    Ok(())
+}
+
 impl Segment {
     /// The content in the order of the addresses, record by record.
     pub fn content(&self, source: &Source, walk: Walk, each: &mut dyn FnMut(&[u8])) -> Result<()> {
         for piece in &self.pieces {
             let mut left = piece.length;
             walk(source, piece.at, &mut |data| {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                if length <= left {
-                    each(data);
-                }
-                left = left.saturating_sub(length);
+                let length = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                each(data.get(..length).unwrap_or_default());
+                left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
                 left > 0
             })?;
         }

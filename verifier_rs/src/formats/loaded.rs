@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::file::Request;
-use crate::formats::addresses::{Collector, Segment, Walk};
+use crate::formats::addresses::{Collector, Segment, Walk, plain};
 use crate::formats::mcuboot::trailer;
 use crate::formats::{self, Container, Format, Reading, unsigned};
 use crate::outcome::{Finding, Outcome};
@@ -58,6 +58,16 @@ impl Loaded {
         }))
     }
 
+    /// A file that loads nothing anywhere, such as one that is still to be linked.
+    pub fn nothing(format: Format, claims: Map<String, Value>) -> formats::Parsed {
+        Ok(Box::new(Loaded {
+            format,
+            segments: Vec::new(),
+            walk: plain,
+            claims,
+        }))
+    }
+
     fn row(&self, segment: &Segment, source: &Source, request: &Request<'_>) -> Result<Row> {
         let whole = segment.size <= MAX_INSIDE;
         let keep = if whole {
@@ -85,6 +95,7 @@ impl Loaded {
         let known = match format {
             Format::Mcuboot | Format::McubootBigEndian => Some("MCUboot image"),
             Format::Esp => Some("ESP32 image"),
+            Format::Fit => Some("FIT image"),
             _ => None,
         };
         if let Some(known) = known {

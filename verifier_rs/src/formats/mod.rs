@@ -3,8 +3,11 @@
 mod addresses;
 pub mod archive;
 pub mod cms;
+pub mod dfu;
+pub mod elf;
 pub mod esp;
 mod fields;
+pub mod fit;
 mod hex_lines;
 pub mod intel_hex;
 mod loaded;
@@ -82,7 +85,10 @@ pub fn parse(format: Format, source: &Source) -> Result<Parsed> {
         Format::Srec => srec::parse(source),
         Format::Rauc => rauc::parse(source),
         Format::Uf2 => uf2::parse(source),
+        Format::Dfu => dfu::parse(source),
+        Format::Elf => elf::parse(source),
         Format::Esp => esp::parse(source),
+        Format::Fit => fit::parse(source),
         opaque => Ok(Ok(Box::new(opaque::Opaque(opaque)))),
     }
 }
@@ -115,13 +121,14 @@ pub enum Format {
     Mender,
     Rauc,
     Esp,
+    Fit,
     Opaque,
 }
 
 impl Format {
     /// Whether its inside is not read.
     pub fn closed(self) -> bool {
-        matches!(self, Format::Empty | Format::Elf | Format::Dfu | Format::Opaque)
+        matches!(self, Format::Empty | Format::Opaque)
     }
 
     /// The format in words: "an MCUboot image".
@@ -139,7 +146,10 @@ impl Format {
             Format::Srec => "an S-record file",
             Format::Rauc => "a RAUC bundle (squashfs and signature)",
             Format::Uf2 => "a UF2 file",
+            Format::Dfu => "a DFU file",
+            Format::Elf => "an ELF file",
             Format::Esp => "an ESP32 image",
+            Format::Fit => "a FIT image",
             other => other.name(),
         }
     }
@@ -162,6 +172,7 @@ impl Format {
             Format::Mender => "mender",
             Format::Rauc => "rauc",
             Format::Esp => "esp32",
+            Format::Fit => "fit",
             Format::Opaque => "opaque",
         }
     }
@@ -172,18 +183,18 @@ pub fn detect(source: &Source) -> Result<Format> {
     let mut start = [0; 600];
     let got = source.read_some(&mut start, 0)?;
     let start = start.get(..got).unwrap_or_default();
-    let mut tail = [0; 16];
-    source.read_some(&mut tail, source.size().saturating_sub(16))?;
-    let dfu_suffix = source.size() > 16 && tail.get(8..12) == Some(b"UFD\x10");
+    let dfu = dfu::begins(source, start)?;
     Ok(if start.is_empty() {
         Format::Empty
+    } else if dfu {
+        Format::Dfu
     } else if start.starts_with(&mcuboot::MAGIC) {
         Format::Mcuboot
     } else if start.starts_with(&mcuboot::MAGIC_BIG_ENDIAN) {
         Format::McubootBigEndian
     } else if crate::cms::looks_like(start) {
         Format::Cms
-    } else if start.starts_with(b"\x7fELF") {
+    } else if start.starts_with(&elf::MAGIC) {
         Format::Elf
     } else if start.starts_with(&uf2::MAGIC) {
         Format::Uf2
@@ -196,10 +207,10 @@ pub fn detect(source: &Source) -> Result<Format> {
         Format::Mender
     } else if rauc::begins(source, start)? {
         Format::Rauc
+    } else if fit::begins(source, start)? {
+        Format::Fit
     } else if esp::begins(start) {
         Format::Esp
-    } else if start.starts_with(b"DfuSe") || dfu_suffix {
-        Format::Dfu
     } else if intel_hex::matches(start) {
         Format::IntelHex
     } else if srec::matches(start) {
