@@ -1,6 +1,6 @@
 """Signed firmware updates of OCPP (2.0.1 L01, 1.6 security whitepaper): a base64 signature, a certificate.
 
-`signature` and `signingCertificate` of UpdateFirmwareRequest are the detached signature and what comes beside it.
+`signature` and `signingCertificate` of UpdateFirmwareRequest are the detached signature and its certificate.
 """
 
 import base64

@@ -278,16 +278,18 @@ mod tests {
     use crate::outcome::Outcome;
 
     fn part() -> Part {
-        let mut passed = Passed::default();
-        passed.lines = vec![0, 2];
-        passed.signers = vec![1, 1];
-        passed.keys = vec![0, 1];
-        passed.subjects = vec![1, 1];
-        passed.sha256 = vec![7; 64];
-        passed.name_ends = vec![2, 4];
-        passed.names = "aéb".to_owned();
-        passed.kinds = vec![0, 0];
-        passed.predicate_types = vec!["https://example.org".to_owned()];
+        let passed = Passed {
+            lines: vec![0, 2],
+            signers: vec![1, 1],
+            keys: vec![0, 1],
+            subjects: vec![1, 1],
+            sha256: vec![7; 64],
+            name_ends: vec![2, 4],
+            names: "aéb".to_owned(),
+            kinds: vec![0, 0],
+            predicate_types: vec!["https://example.org".to_owned()],
+            ..Passed::default()
+        };
         Part::of(Chunk {
             first: 1,
             count: 3,

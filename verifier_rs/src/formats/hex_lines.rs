@@ -101,11 +101,11 @@ impl<'a> HexLines<'a> {
     }
 }
 
+/// What reading a record came to: why it is wrong.
+pub type Read = std::result::Result<(), String>;
+
 /// Give every record and its place to `record`; why the first one that it refuses is wrong, and where.
-pub fn each_record(
-    source: &Source,
-    record: &mut dyn FnMut(&[u8], u64) -> std::result::Result<(), String>,
-) -> Result<std::result::Result<(), String>> {
+pub fn each_record(source: &Source, record: &mut dyn FnMut(&[u8], u64) -> Read) -> Result<Read> {
     let mut lines = HexLines::from(source, 0);
     while let Some((place, text)) = lines.next()? {
         let read = text.map_or_else(
