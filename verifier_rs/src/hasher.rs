@@ -25,8 +25,9 @@ pub struct Digests {
 
 /// BLAKE3 as a stack of chaining values plus at most one chunk of bytes: all there is to store.
 ///
-/// The tail is empty only before the first byte. Because at least one byte is always held back, every subtree
-/// on the stack is known not to be the root, and equal neighbours may be merged at once.
+/// Equal neighbours on the stack are merged at once, except for the two halves of a whole that nothing follows yet:
+/// they may be the last, and the root is made of its halves. So whole pieces are hashed at full width, and nothing
+/// of them is held back.
 #[derive(Clone)]
 pub struct Tree {
     stack: Vec<ChainingValue>,
@@ -44,6 +45,16 @@ impl Default for Tree {
     }
 }
 
+/// Whether this many chunks are on the stack as two halves.
+fn halved(chunks: u64) -> bool {
+    chunks >= 2 && chunks.is_power_of_two()
+}
+
+/// How many chaining values stand for this many chunks.
+fn values(chunks: u64) -> u32 {
+    if halved(chunks) { 2 } else { chunks.count_ones() }
+}
+
 impl Tree {
     pub fn update(&mut self, mut data: &[u8]) {
         let room = CHUNK.saturating_sub(self.tail.len());
@@ -58,10 +69,10 @@ impl Tree {
             self.push(&chunk, 1);
             data = rest;
         }
-        while data.len() > CHUNK {
-            // The largest subtree that is aligned here and leaves a byte behind it.
-            let available = data.len().saturating_sub(1) / CHUNK;
-            let mut count = 1_u64 << available.ilog2();
+        // The first chunk is held back until something follows it: alone, it is the root.
+        while data.len() >= CHUNK && (self.chunks > 0 || data.len() > CHUNK) {
+            // The largest subtree that is aligned here.
+            let mut count = 1_u64 << (data.len() / CHUNK).ilog2();
             if self.chunks != 0 {
                 count = count.min(1 << self.chunks.trailing_zeros());
             }
@@ -74,31 +85,55 @@ impl Tree {
         self.tail.extend_from_slice(data);
     }
 
-    fn chaining_value(&self, data: &[u8]) -> ChainingValue {
+    /// Of a subtree that begins at the chunk `at`.
+    fn chaining_value(data: &[u8], at: u64) -> ChainingValue {
         let mut hasher = blake3::Hasher::new();
-        hasher.set_input_offset(self.chunks.saturating_mul(CHUNK_U64));
+        hasher.set_input_offset(at.saturating_mul(CHUNK_U64));
         hasher.update(data).finalize_non_root()
     }
 
     fn push(&mut self, subtree: &[u8], count: u64) {
-        let mut value = self.chaining_value(subtree);
+        self.settle();
+        let at = self.chunks;
+        self.chunks = at.saturating_add(count);
+        if at == 0 && count > 1 {
+            let (left, right) = subtree.split_at(subtree.len() / 2);
+            self.stack.push(Self::chaining_value(left, 0));
+            self.stack.push(Self::chaining_value(right, count / 2));
+            return;
+        }
+        let mut value = Self::chaining_value(subtree, at);
         // Merge as often as the count of subtrees of this size carries, as in a binary counter.
-        let mut carry = self.chunks >> count.trailing_zeros();
-        while carry & 1 == 1 {
+        let mut carry = at >> count.trailing_zeros();
+        while carry & 1 == 1 && !(carry == 1 && halved(self.chunks)) {
             if let Some(left) = self.stack.pop() {
                 value = merge_subtrees_non_root(&left, &value, Mode::Hash);
             }
             carry >>= 1;
         }
         self.stack.push(value);
-        self.chunks = self.chunks.saturating_add(count);
+    }
+
+    /// Something follows: the two halves are not the root's.
+    fn settle(&mut self) {
+        if let [left, right] = self.stack.as_slice()
+            && halved(self.chunks)
+        {
+            self.stack = vec![merge_subtrees_non_root(left, right, Mode::Hash)];
+        }
     }
 
     pub fn digest(&self) -> [u8; 32] {
-        let Some((first, inner)) = self.stack.split_first() else {
+        let mut tree = self.clone();
+        if tree.chunks > 0 && !tree.tail.is_empty() {
+            tree.settle();
+            tree.stack.push(Self::chaining_value(&self.tail, self.chunks));
+        }
+        let Some((first, inner)) = tree.stack.split_first() else {
             return *blake3::hash(&self.tail).as_bytes();
         };
-        let mut right = self.chaining_value(&self.tail);
+        let (last, inner) = inner.split_last().unwrap_or((first, inner));
+        let mut right = *last;
         for left in inner.iter().rev() {
             right = merge_subtrees_non_root(left, &right, Mode::Hash);
         }
@@ -115,7 +150,7 @@ pub struct Hasher {
 }
 
 /// Names the layout below and the crate whose internal state is stored in it.
-const STATE_TAG: &[u8; 16] = b"lotgate1sha2-011";
+const STATE_TAG: &[u8; 16] = b"lotgate2sha2-011";
 
 impl Hasher {
     pub fn new() -> Self {
@@ -237,10 +272,12 @@ impl Hasher {
             stack.push(*value);
             rest = after;
         }
-        // All but the last 1 to 1,024 bytes are in chunks; one chaining value per one-bit of their count.
-        let chunks = size.saturating_sub(1) / CHUNK_U64;
-        let tail = size.checked_sub(chunks.checked_mul(CHUNK_U64)?)?;
-        let consistent = u64::try_from(rest.len()).ok()? == tail && chunks.count_ones() == u32::from(*count);
+        // All but at most one chunk are on the stack.
+        let tail = u64::try_from(rest.len()).ok().filter(|tail| *tail <= CHUNK_U64)?;
+        let chunks = size.checked_sub(tail)? / CHUNK_U64;
+        let consistent = chunks.checked_mul(CHUNK_U64)?.checked_add(tail) == Some(size)
+            && (chunks != 1 || tail > 0)
+            && values(chunks) == u32::from(*count);
         consistent.then(|| Hasher {
             size,
             sha256,
