@@ -1,49 +1,25 @@
 """The verifier's report on an image, laid out for people: facts, tables, signatures."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from portal.formats import moment
+from portal.submissions.firmware.words import FORMATS, FORMS, content_type, term
 from portal.verification import Outcome
 
 ROWS_MAX: Final = 200  # rows of a table that are shown; how many more there are is told
+FOLDED_FROM: Final = 13  # rows from which on a table is closed until somebody opens it
 _DEPTH_MAX: Final = 4
-_DIGEST_LENGTH: Final = 32  # hexadecimal digits from which on text is taken for a digest or a key
-
-# Where a name does not speak for itself; every other is shown as its words.
-_TERMS: Final = {
-    "hdr_size": "Header size",
-    "img_size": "Image size",
-    "load_addr": "Load address",
-    "tlvs": "TLV entries",
-    "type": "Type",
-    "pure": "Signed over the image itself",
-    "key_hash": "Key named by the image",
-    "hash": "Recorded hash",
-    "computed_hash": "Computed hash",
-}
-_SHORT: Final = frozenset(
-    {
-        "sha256",
-        "sha384",
-        "sha512",
-        "sha1",
-        "crc32",
-        "md5",
-        "uuid",
-        "id",
-        "elf",
-        "idf",
-        "cms",
-        "url",
-        "sbom",
-        "api",
-    }
-)
+_DIGEST: Final = re.compile(r"(sha256:|sha512:)?[0-9a-f]{32,}")
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _HEX: Final = ("address", "addr", "offset", "entry", "entry_point", "magic", "type")
 _SIZES: Final = ("size", "length", "bytes")
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
 class Kind(StrEnum):
@@ -71,6 +47,10 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
     more: int = 0
+
+    @property
+    def folded(self) -> bool:
+        return len(self.rows) >= FOLDED_FROM
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +83,7 @@ class Signature:
     fingerprint: str
     chain: tuple[Certificate, ...]
     time: str
+    time_stamp: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +107,17 @@ def shown(document_json: str | None) -> Image | None:
         return None
     document: dict[str, Any] = json.loads(document_json)
     groups = _groups("", document.get("claims", {}))
-    about_signature = document.get("signature_file", {}).get("claims", {})
-    if about_signature:
-        groups += _groups("The signature file says", about_signature)
+    beside = document.get("signature_file", {})
+    if beside.get("claims"):
+        form = FORMS.get(beside["form"], beside["form"])
+        groups += _groups(f"The signature file says ({form})", beside["claims"])
     used = [key for entry in document.get("signatures", ()) for key in entry.get("one_time_keys", ())]
     if used:  # what of a hash-based key cannot sign again
-        groups += (Group("Hash-based signature", (), (table("One-time keys that signed", used),)),)
+        groups += (
+            Group("Hash-based signature", (), (table("One-time keys that signed", used, "one_time_keys"),)),
+        )
     return Image(
-        format=document.get("format", ""),
+        format=FORMATS.get(document.get("format", ""), document.get("format", "")),
         rules=document.get("rules", ""),
         groups=groups,
         signatures=tuple(_signature(entry) for entry in document.get("signatures", ())),
@@ -141,37 +125,29 @@ def shown(document_json: str | None) -> Image | None:
     )
 
 
-def term(name: str) -> str:
-    """The words for a name of the report: `build_id` is "Build ID", `hdr_size` "Header size"."""
-    if name in _TERMS:
-        return _TERMS[name]
-    words = [word.upper() if word in _SHORT else word for word in name.split("_") if word]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:]
-
-
-def _groups(title: str, members: Mapping[str, Any], depth: int = 1) -> tuple[Group, ...]:
+def _groups(title: str, members: Mapping[str, Any], within: str = "", depth: int = 1) -> tuple[Group, ...]:
     facts: list[tuple[str, Value]] = []
     tables: list[Table] = []
     below: list[Group] = []
     for name, value in members.items():
-        if value is None or value in ("", [], {}):
+        words = term(name, within)
+        if value in _NOTHING:
             continue
         if isinstance(value, Mapping) and depth < _DEPTH_MAX:
-            below.extend(_groups(f"{title}: {term(name)}" if title else term(name), value, depth + 1))
+            below.extend(_groups(f"{title}: {words}" if title else words, value, name, depth + 1))
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-            tables.append(table(term(name), value))
+            tables.append(table(words, value, name))
         else:
-            facts.append((term(name), _value(name, value)))
+            facts.append((words, _value(name, value)))
     own = (Group(title, tuple(facts), tuple(tables)),) if facts or tables else ()
     return (*own, *below)
 
 
-def table(title: str, items: Sequence[Mapping[str, Any]]) -> Table:
-    """A list of like things, a column for each name."""
-    names = list(dict.fromkeys(name for item in items for name in item))
+def table(title: str, items: Sequence[Mapping[str, Any]], within: str = "") -> Table:
+    """A list of like things, a column for each name that any of them has a value for."""
+    names = dict.fromkeys(name for item in items for name, value in item.items() if value not in _NOTHING)
     rows = tuple(tuple(_value(name, item.get(name)) for name in names) for item in items[:ROWS_MAX])
-    return Table(title, tuple(term(name) for name in names), rows, max(0, len(items) - ROWS_MAX))
+    return Table(title, tuple(term(name, within) for name in names), rows, max(0, len(items) - ROWS_MAX))
 
 
 def _value(name: str, value: Any) -> Value:
@@ -187,13 +163,30 @@ def _value(name: str, value: Any) -> Value:
             return Value(str(value), Kind.SIZE)
         return Value(str(value))
     if isinstance(value, str):
-        is_digest = len(value) >= _DIGEST_LENGTH and set(value) <= set("0123456789abcdef")
-        return Value(value, Kind.DIGEST if is_digest else Kind.TEXT)
+        return _text(name, value)
     if isinstance(value, Mapping):
-        return Value("; ".join(f"{term(key)}: {_value(key, inner).text}" for key, inner in value.items()))
+        return Value(
+            "; ".join(f"{term(key, name)}: {_value(key, inner).text}" for key, inner in value.items())
+        )
     if isinstance(value, list):
         return Value(", ".join(_value(name, item).text for item in value))
     return Value(str(value))
+
+
+def _text(name: str, text: str) -> Value:
+    if _DIGEST.fullmatch(text):
+        return Value(text, Kind.DIGEST)
+    if _MOMENT.fullmatch(text):
+        return Value(_moment(text))
+    return Value(content_type(text) if name == "content_type" else text)
+
+
+def _moment(text: str) -> str:
+    """A time of the report as every page writes it; what is no time (a month 13) as it stands."""
+    try:
+        return moment(datetime.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 def _signature(entry: Mapping[str, Any]) -> Signature:
@@ -209,10 +202,13 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
         algorithm=signer.get("algorithm", ""),
         fingerprint=signer.get("fingerprint", ""),
         chain=tuple(
-            Certificate(item["subject"], item["issuer"], item["not_before"], item["not_after"])
+            Certificate(
+                item["subject"], item["issuer"], _moment(item["not_before"]), _moment(item["not_after"])
+            )
             for item in signer.get("chain", ())
         ),
         time=_time(time),
+        time_stamp=(entry.get("time_stamp") or {}).get("reason", ""),
     )
 
 
@@ -220,8 +216,8 @@ def _time(members: Mapping[str, Any]) -> str:
     if not members:
         return ""
     if members.get("source") == "timestamp":
-        return f"{members['at']}, by the time stamp of {members.get('authority', 'an authority')}"
-    return f"{members['at']}, when it was received"
+        return f"{_moment(members['at'])}, by the time stamp of {members.get('authority', 'an authority')}"
+    return f"{_moment(members['at'])}, when it was received"
 
 
 def _confinement(members: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,8 @@
 import json
 
 from portal.submissions.firmware.service import release_of
-from portal.submissions.firmware.shown import ROWS_MAX, Kind, shown, term
+from portal.submissions.firmware.shown import FOLDED_FROM, ROWS_MAX, Kind, shown
+from portal.submissions.firmware.words import term
 from portal.verification import Outcome
 from tests.unit.submissions.conftest import Desk
 
@@ -16,7 +17,10 @@ def test_no_report_is_nothing_to_show() -> None:
 def test_names_become_words() -> None:
     assert term("hdr_size") == "Header size"
     assert term("build_id") == "Build ID"
-    assert term("elf_sha256") == "ELF SHA256"
+    assert term("image_sha256") == "Image SHA-256"
+    assert term("size") == "Size"
+    assert term("size", "memory") == "Bytes in memory"
+    assert term("rootfs-image.build_no", "provides") == "rootfs-image.build_no"
 
 
 def test_facts_tables_and_nested_facts_are_laid_out_by_what_they_are() -> None:
@@ -32,7 +36,10 @@ def test_facts_tables_and_nested_facts_are_laid_out_by_what_they_are() -> None:
             "nothing": None,
             "flags": ["A", "B"],
             "app": {"project": "bms", "deeper": {"deepest": {"last": {"beyond": 1}}}},
-            "segments": [{"address": 0x1000, "size": 16}, {"address": 0x2000, "name": "text"}],
+            "segments": [
+                {"address": 0x1000, "size": 16, "content": None},
+                {"address": 0x2000, "name": "text"},
+            ],
         },
     }
     image = shown(json.dumps(document))
@@ -41,7 +48,7 @@ def test_facts_tables_and_nested_facts_are_laid_out_by_what_they_are() -> None:
     facts = dict(first.facts)
     assert (facts["Entry point"].text, facts["Entry point"].kind) == ("0x40080000", Kind.ADDRESS)
     assert (facts["Image size"].text, facts["Image size"].kind) == ("4096", Kind.SIZE)
-    assert facts["SHA256"].kind is Kind.DIGEST
+    assert facts["SHA-256"].kind is Kind.DIGEST
     assert facts["Encrypted"].text == "no"
     assert facts["Flags"].text == "A, B"
     assert "Nothing" not in facts
@@ -59,7 +66,31 @@ def test_a_long_table_says_how_much_is_not_shown() -> None:
     image = shown(json.dumps({"claims": {"segments": [{"size": 1}] * (ROWS_MAX + 7)}}))
     assert image is not None
     (table,) = image.groups[0].tables
-    assert (len(table.rows), table.more) == (ROWS_MAX, 7)
+    assert (len(table.rows), table.more, table.folded) == (ROWS_MAX, 7, True)
+
+
+def test_a_table_is_closed_only_where_it_is_long() -> None:
+    image = shown(json.dumps({"claims": {"segments": [{"size": 1}] * (FOLDED_FROM - 1)}}))
+    assert image is not None
+    assert not image.groups[0].tables[0].folded
+
+
+def test_times_digests_and_object_identifiers_are_written_for_people() -> None:
+    claims = {
+        "made_at": "2026-11-21T12:00:00Z",
+        "odd_at": "2026-13-21T12:00:00Z",
+        "key": "sha256:" + "ab" * 32,
+        "content_type": "1.2.840.113549.1.7.1",
+        "other_type": "1.2.840.113549.1.7.1",
+    }
+    image = shown(json.dumps({"claims": claims}))
+    assert image is not None
+    facts = dict(image.groups[0].facts)
+    assert facts["Made at"].text == "21 Nov 2026, 12:00\N{NO-BREAK SPACE}UTC"
+    assert facts["Odd at"].text == "2026-13-21T12:00:00Z"
+    assert facts["Public key"].kind is Kind.DIGEST
+    assert facts["Content type"].text == "data (1.2.840.113549.1.7.1)"
+    assert facts["Other type"].text == "1.2.840.113549.1.7.1"
 
 
 def test_a_signature_names_rule_signer_chain_and_time() -> None:
@@ -78,9 +109,15 @@ def test_a_signature_names_rule_signer_chain_and_time() -> None:
                     "fingerprint": "sha256:ab",
                     "algorithm": "ECDSA P-256",
                     "chain": [
-                        {"subject": "CN=a", "issuer": "CN=b", "not_before": "2026", "not_after": "2027"}
+                        {
+                            "subject": "CN=a",
+                            "issuer": "CN=b",
+                            "not_before": "2026-01-01T00:00:00Z",
+                            "not_after": "2027-01-01T00:00:00Z",
+                        }
                     ],
                 },
+                "time_stamp": {"outcome": "pass", "reason": "It proves a time."},
                 "time": {"at": "2026-11-21T12:00:00Z", "source": "timestamp", "authority": "TSA"},
             },
             {
@@ -99,8 +136,11 @@ def test_a_signature_names_rule_signer_chain_and_time() -> None:
     assert stamped.outcome is Outcome.PASS
     assert stamped.reasons == ("It holds.", "Its chain ends at a root.", "Strong.")
     assert stamped.chain[0].issuer == "CN=b"
-    assert stamped.time == "2026-11-21T12:00:00Z, by the time stamp of TSA"
-    assert received.time == "2026-11-21T12:00:00Z, when it was received"
+    assert stamped.chain[0].not_after == "1 Jan 2027, 00:00\N{NO-BREAK SPACE}UTC"
+    assert stamped.time == "21 Nov 2026, 12:00\N{NO-BREAK SPACE}UTC, by the time stamp of TSA"
+    assert stamped.time_stamp == "It proves a time."
+    assert received.time == "21 Nov 2026, 12:00\N{NO-BREAK SPACE}UTC, when it was received"
+    assert received.time_stamp == ""
     assert image.confinement.endswith("no file system (Landlock)")
     assert "seccomp" not in image.confinement
 
