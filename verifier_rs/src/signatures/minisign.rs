@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use crate::file::Request;
 use crate::keys::ed25519;
-use crate::keys::method::{Pending, verify_message};
+use crate::keys::method::verify_message;
 use crate::keys::minisign::{COMMENT, name};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::comment::{MAX_FILE, Numbered, after, base64, line};
 use crate::signatures::named::{OTHER_BYTES, Tried, candidates, shown, verdict};
+use crate::signatures::streams::Streams;
 use crate::signatures::{Detached, comment};
 use crate::source::Sink;
 use crate::trust::{Trust, TrustKey};
@@ -87,25 +88,22 @@ impl Lines {
 pub struct Minisign {
     lines: Lines,
     digest: Option<Ticket>,
-    pending: Vec<(usize, Pending)>,
-    streams: Vec<Ticket>,
+    streams: Streams,
 }
 
 impl Minisign {
     pub fn new(lines: Lines, trust: &Trust) -> Self {
         let signature = &lines.signature;
-        let pending = if lines.prehashed() {
-            Vec::new()
+        let streams = if lines.prehashed() {
+            Streams::default()
         } else {
-            candidates(&trust.keys, |key| signature.could_be_by(key))
-                .filter_map(|(place, key)| Some((place, key.method.begin(&key.key, &signature.signature)?)))
-                .collect()
+            let keys = candidates(&trust.keys, |key| signature.could_be_by(key));
+            Streams::begin(keys, &signature.signature)
         };
         Minisign {
             lines,
             digest: None,
-            pending,
-            streams: Vec::new(),
+            streams,
         }
     }
 
@@ -115,16 +113,7 @@ impl Minisign {
                 let digest = pass.bytes(digest);
                 verify_message(&key.key, &key.method, &[&digest], &self.lines.signature.signature)
             }
-            None => self
-                .pending
-                .iter()
-                .zip(&self.streams)
-                .any(|((of, pending), ticket)| {
-                    *of == place
-                        && pass
-                            .state(*ticket)
-                            .is_some_and(|state| pending.holds(&key.key, state))
-                }),
+            None => self.streams.hold(pass, place, key),
         }
     }
 
@@ -150,11 +139,7 @@ impl Detached for Minisign {
         if self.lines.prehashed() {
             self.digest = Some(pass.feed(0, size, Sink::Blake2b(Blake2b512::new())));
         }
-        self.streams = self
-            .pending
-            .iter()
-            .map(|(_, pending)| pass.feed(0, size, pending.sink()))
-            .collect();
+        self.streams.plan(pass, size);
     }
 
     fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict> {

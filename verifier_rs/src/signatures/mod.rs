@@ -10,6 +10,7 @@ pub mod raw;
 pub mod signify;
 pub mod sigstore;
 pub mod ssh;
+mod streams;
 
 use serde_json::{Map, Value};
 

@@ -5,12 +5,12 @@ use base64::Engine;
 use crate::encoding;
 use crate::file::Request;
 use crate::keys::Strength;
-use crate::keys::hss::{self, OneTimeKey};
-use crate::keys::method::Pending;
+use crate::keys::hss;
 use crate::outcome::{Finding, Outcome};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::Detached;
 use crate::signatures::certified::Certified;
+use crate::signatures::streams::Streams;
 use crate::trust::{Hash, Trust, TrustKey, describe};
 use crate::verdict::{Verdict, choose};
 use crate::x509::Certificate;
@@ -23,10 +23,8 @@ const WHAT: &str = "The detached signature";
 pub struct Raw {
     signature: Vec<u8>,
     hashes: Vec<Hash>,
-    /// For each key that signs the message itself: its place, the check that waits, and what feeds it.
-    pending: Vec<(usize, Pending)>,
     digests: Vec<(Hash, Ticket)>,
-    streams: Vec<Ticket>,
+    streams: Streams,
     /// The signature by a certificate that came along.
     certified: Certified,
 }
@@ -42,20 +40,15 @@ impl Raw {
             ));
         }
         let signature = base64_text(content).unwrap_or_else(|| content.to_owned());
-        let keys = trust.keys.iter().enumerate();
-        let pending = keys
-            .filter_map(|(place, key)| Some((place, key.method.begin(&key.key, &signature)?)))
-            .collect();
         let mut hashes: Vec<_> = trust.keys.iter().filter_map(|key| key.method.hash()).collect();
         hashes.sort_unstable();
         hashes.dedup();
         Ok(Raw {
             certified: Certified::read(leaf, trust, &signature),
+            streams: Streams::begin(trust.keys.iter().enumerate(), &signature),
             signature,
             hashes,
-            pending,
             digests: Vec::new(),
-            streams: Vec::new(),
         })
     }
 
@@ -69,27 +62,13 @@ impl Raw {
             .collect();
         for (place, key) in trust.keys.iter().enumerate() {
             let digest = digests.iter().find(|(hash, _)| Some(*hash) == key.method.hash());
-            if digest.is_some_and(|(_, digest)| key.method.verify_digest(digest, &self.signature)) {
+            if digest.is_some_and(|(_, digest)| key.method.verify_digest(digest, &self.signature))
+                || self.streams.hold(pass, place, key)
+            {
                 valid.push(place);
             }
         }
-        for ((place, pending), ticket) in self.pending.iter().zip(&self.streams) {
-            if let (Some(key), Some(state)) = (trust.keys.get(*place), pass.state(*ticket))
-                && pending.holds(&key.key, state)
-            {
-                valid.push(*place);
-            }
-        }
         valid
-    }
-
-    fn one_time_keys(&self, pass: &Pass, signer: usize) -> Vec<OneTimeKey> {
-        let streams = self.pending.iter().zip(&self.streams);
-        let signers = streams.filter(|((place, _), _)| *place == signer);
-        signers
-            .filter_map(|((_, pending), ticket)| Some(pending.one_time_keys(pass.state(*ticket)?)))
-            .flatten()
-            .collect()
     }
 
     /// The verdict where nobody signed, and what is wrong with the signature itself where that can be told.
@@ -114,10 +93,7 @@ impl Detached for Raw {
         self.certified.plan(pass, size);
         let hashes = self.hashes.iter();
         self.digests = hashes.map(|hash| (*hash, pass.digest(0, size, *hash))).collect();
-        let pending = self.pending.iter();
-        self.streams = pending
-            .map(|(_, pending)| pass.feed(0, size, pending.sink()))
-            .collect();
+        self.streams.plan(pass, size);
     }
 
     fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict> {
@@ -127,7 +103,7 @@ impl Detached for Raw {
         if let Some(signer) = choose(request, &valid, &moment) {
             let rule = keys.get(signer).map(|key| key.method.rule()).unwrap_or_default();
             return vec![Verdict {
-                one_time_keys: self.one_time_keys(pass, signer),
+                one_time_keys: self.streams.one_time_keys(pass, signer),
                 ..Verdict::by(request, signer, WHAT, rule, moment)
             }];
         }

@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::file::Request;
 use crate::keys::ed25519;
-use crate::keys::method::{Pending, verify_message};
+use crate::keys::method::verify_message;
 use crate::keys::minisign::{COMMENT, name};
 use crate::pass::{Pass, Ticket};
 use crate::signatures::comment::{MAX_FILE, Numbered, after, line};
 use crate::signatures::named::{OTHER_BYTES, Tried, candidates, shown, verdict};
+use crate::signatures::streams::Streams;
 use crate::signatures::{Detached, comment};
 use crate::source::hex;
 use crate::trust::{Hash, Trust, TrustKey};
@@ -65,41 +66,29 @@ impl Lines {
 /// A signature file and what each key that it could be by needs of the file.
 pub struct Signify {
     lines: Lines,
-    pending: Vec<(usize, Pending)>,
-    streams: Vec<Ticket>,
+    streams: Streams,
     digests: Vec<(&'static str, Ticket)>,
 }
 
 impl Signify {
     pub fn new(lines: Lines, trust: &Trust) -> Self {
         let signature = &lines.signature;
-        let pending = if lines.list.is_some() {
-            Vec::new()
+        let streams = if lines.list.is_some() {
+            Streams::default()
         } else {
-            candidates(&trust.keys, |key| signature.could_be_by(key))
-                .filter_map(|(place, key)| Some((place, key.method.begin(&key.key, &signature.signature)?)))
-                .collect()
+            let keys = candidates(&trust.keys, |key| signature.could_be_by(key));
+            Streams::begin(keys, &signature.signature)
         };
         Signify {
             lines,
-            pending,
-            streams: Vec::new(),
+            streams,
             digests: Vec::new(),
         }
     }
 
     fn held(&self, pass: &Pass, place: usize, key: &TrustKey) -> Result<(), String> {
         let Some(list) = &self.lines.list else {
-            let over_file = self
-                .pending
-                .iter()
-                .zip(&self.streams)
-                .any(|((of, pending), ticket)| {
-                    *of == place
-                        && pass
-                            .state(*ticket)
-                            .is_some_and(|state| pending.holds(&key.key, state))
-                });
+            let over_file = self.streams.hold(pass, place, key);
             return if over_file {
                 Ok(())
             } else {
@@ -133,11 +122,7 @@ impl Detached for Signify {
                 self.digests.push(("SHA512", pass.digest(0, size, Hash::Sha512)));
             }
         }
-        self.streams = self
-            .pending
-            .iter()
-            .map(|(_, pending)| pass.feed(0, size, pending.sink()))
-            .collect();
+        self.streams.plan(pass, size);
     }
 
     fn judge(&self, pass: &Pass, request: &Request<'_>) -> Vec<Verdict> {
