@@ -12,7 +12,8 @@ from imgtool.main import imgtool
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
-from portal.verification import Trust, TrustKey
+from portal.verification import FileReport, Trust, TrustKey
+from tests.unit.verification.reports import hold
 
 AT = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -29,6 +30,18 @@ OPENSSL_KEYS = {
     "ed25519": ("ED25519",),
     "other": ("ED25519",),
 }
+
+
+@pytest.fixture(autouse=True)
+def _every_report_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test in this folder verifies: its report fits the schema and can be shown."""
+    made = FileReport.of
+
+    def of(document_json: str, at: float) -> FileReport:
+        hold(document_json)
+        return made(document_json, at)
+
+    monkeypatch.setattr(FileReport, "of", of)
 
 
 def run(*arguments: str | Path) -> bytes:

@@ -153,6 +153,10 @@ def test_an_image_inside_intel_hex(tmp_path: Path, keys: Keys) -> None:
     report = verify_file(tmp_path / "app.hex", keys.trust("p256"), at=AT)
     assert outcomes(report) == GOOD | {"coverage": "pass"}
     assert report.claims["version"] == "1.4.2"
+    (row,) = report.claims["segments"]  # the file's own map, and beside it the image's
+    assert (row["address"], row["content"]) == (0x1_0000, "ESP32 image")
+    assert {row["address"] for row in report.claims["image_segments"]} >= {0x4038_0000}
+    assert (report.claims["entry_point"], report.claims["image_entry_point"]) == (None, 0x4038_0000)
 
 
 def put(content: bytes, at: int, value: bytes) -> bytes:

@@ -195,9 +195,19 @@ impl Container for Loaded {
                 format!("More than {MAX_IMAGES} images in one file: submit them one by one."),
             ));
         }
-        // One image speaks for the whole file; of several none does.
+        // One image speaks for the whole file; of several none does. What both tell stays the file's own.
         match claims.as_slice() {
-            [(_, only)] => reading.claims.extend(only.clone()),
+            [(_, only)] => {
+                for (name, claim) in only {
+                    let told = reading.claims.contains_key(name);
+                    let name = if told {
+                        format!("image_{name}")
+                    } else {
+                        name.clone()
+                    };
+                    reading.claims.insert(name, claim.clone());
+                }
+            }
             several => {
                 for (address, claims) in several {
                     reading
