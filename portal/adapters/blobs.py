@@ -38,9 +38,12 @@ class LocalBlobStore:
             try:
                 os.link(source, target)
             except FileExistsError:
-                if target.stat().st_size != source.stat().st_size:
+                found = target.stat()
+                if found.st_size != source.stat().st_size:
                     raise StorageFailed(f"blob {sha256} is damaged in the store: its size differs") from None
-                os.utime(target)  # counts as put now: the sweeper of orphans leaves it for another day
+                # Its ctime says that it was put now: the sweeper of orphans leaves it for another day.
+                # Its mtime stays: who reads it meanwhile does not take this for a change.
+                os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
             # All the way up: a folder made by another request a moment ago may not be durable yet.
             for folder in target.parents[:4]:
                 sync_folder(folder)

@@ -12,20 +12,29 @@ from portal.accounts.models import Organisation
 from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.db import new_id
-from portal.errors import InvalidInput, NotAllowed, NotFound, Problem, StorageFailed, TooLarge
+from portal.errors import (
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Problem,
+    StorageFailed,
+    TooLarge,
+    UnreadableFile,
+)
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.names import display_name
 from portal.evidence.ports import BlobStore
 from portal.evidence.spool import demand_room, open_spool, remove_spool
 from portal.evidence.sweep import Swept, sweep
 from portal.ledger import service as ledger
-from portal.verification import Digests, Hasher
+from portal.verification import Digests, Hasher, hash_file
 
 __all__ = [
     "Swept",
     "accept",
     "demand_declared",
     "demand_quota",
+    "demand_stored",
     "get_evidence",
     "receive_bytes",
     "supplier_of",
@@ -48,6 +57,7 @@ def accept(
 ) -> Evidence:
     """Take the finished, fsynced file `path` into the store and record it as evidence of the supplier.
 
+    The caller has compared it with its digests (`demand_stored`), before any transaction was open.
     The blob is durable before the row is written; a crash in between leaves an orphan, never a row without
     its bytes.
     """
@@ -55,6 +65,9 @@ def accept(
     if digests.size == 0:
         raise InvalidInput("The file is empty.", (Problem("file", "at least one byte", "none", _EMPTY),))
     store.put(path, digests.sha256)
+    with store.get_local_path(digests.sha256) as stored:
+        if not stored.samefile(path):  # it was there before: from another delivery of the same bytes
+            demand_stored(stored, digests)
     evidence = Evidence(
         id=new_id(),
         supplier_id=owner,
@@ -114,6 +127,7 @@ def receive_bytes(
             file.sync()
         digests = hasher.digests()
         demand_declared(digests, declared_sha256)
+        demand_stored(spool / name, digests)
         if quota is not None:
             demand_quota(session, actor, digests.size, quota)
         return accept(session, actor, clock, store, path=spool / name, digests=digests, filename=filename)
@@ -150,6 +164,20 @@ def demand_declared(digests: Digests, declared_sha256: str | None) -> None:
                     "Compare both with the file on your side and send the right one again.",
                 ),
             ),
+        )
+
+
+def demand_stored(path: Path, digests: Digests) -> None:
+    """Raises StorageFailed unless the bytes on the disk, read back, are those that were hashed on arrival."""
+    try:
+        found = hash_file(path)
+    except (OSError, UnreadableFile) as error:
+        raise StorageFailed("The stored bytes cannot be read back: send the file again.") from error
+    if found != digests:
+        raise StorageFailed(
+            f"The stored bytes are not those that arrived: expected {digests.size} bytes with SHA-256 "
+            f"{digests.sha256}, found {found.size} with {found.sha256}. Send the file again and tell the "
+            "administrator."
         )
 
 

@@ -35,9 +35,16 @@ from portal.errors import (
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.names import display_name
 from portal.evidence.ports import BlobStore
-from portal.evidence.service import BLOCK, accept, demand_declared, demand_quota, supplier_of
+from portal.evidence.service import (
+    BLOCK,
+    accept,
+    demand_declared,
+    demand_quota,
+    demand_stored,
+    supplier_of,
+)
 from portal.evidence.spool import SpoolFile, demand_room, open_spool, remove_spool
-from portal.verification import Hasher
+from portal.verification import Digests, Hasher
 
 CommitPoints = Generator[None, None, None]
 """A verb that takes long yields wherever its caller must commit; abandoned, it lets go of its lock."""
@@ -340,18 +347,22 @@ def _finish(
     file: SpoolFile,
     hasher: Hasher,
 ) -> CommitPoints:
-    """The last byte is durable and recorded: compare, store, then row, ledger entry and state in one commit.
+    """The last byte is durable and recorded: read it back and store it; then one commit for the rest.
 
     Because the full offset is recorded before the bytes are linked into the store, no later request ever
     writes to a file that the store has.
     """
     digests = hasher.digests()
+    why = _damage(file, digests)  # takes long; no transaction is open
     upload = load_upload(session, clock, upload.id)
     try:
+        if why is not None:
+            raise why
         demand_declared(digests, upload.declared_sha256)
-    except InvalidInput:
+    except (InvalidInput, StorageFailed) as error:
         _end(upload, UploadState.REFUSED)
-        upload.refusal = f"Declared SHA-256 {upload.declared_sha256}, computed {digests.sha256}."
+        declared = f"Declared SHA-256 {upload.declared_sha256}, computed {digests.sha256}."
+        upload.refusal = declared if isinstance(error, InvalidInput) else str(error)
         yield
         remove_spool(vault.spool, upload.id)
         raise
@@ -363,6 +374,14 @@ def _finish(
     upload.hash_state = None
     yield
     remove_spool(vault.spool, upload.id)
+
+
+def _damage(file: SpoolFile, digests: Digests) -> StorageFailed | None:
+    try:
+        demand_stored(file.path, digests)
+    except StorageFailed as error:
+        return error
+    return None
 
 
 def _end(upload: Upload, state: UploadState) -> None:

@@ -1,6 +1,7 @@
 //! JSON without double keys anywhere: two readers of one document must never see two documents.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -8,6 +9,9 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::{Map, Number, Value};
+
+/// Values of one document that are kept, far more than any statement has: each takes many times its text in memory.
+const MAX_VALUES: usize = 250_000;
 
 /// A string, borrowed from the input where it has no escapes.
 pub struct Text<'de>(pub Cow<'de, str>);
@@ -88,6 +92,10 @@ impl<'de, M: MapAccess<'de>> Members<'de, M> {
         self.map.next_value()
     }
 
+    fn seeded<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, M::Error> {
+        self.map.next_value_seed(seed)
+    }
+
     /// Pass over a value that is not needed; its keys are checked all the same.
     pub fn skip(&mut self) -> Result<(), M::Error> {
         self.map.next_value::<Checked>().map(|Checked| ())
@@ -144,50 +152,63 @@ pub struct Kept(pub Value);
 
 impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Kept;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Kept, E> {
-                Ok(Kept(Value::Bool(value)))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Kept, E> {
-                Ok(Kept(Value::from(value)))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Kept, E> {
-                Ok(Kept(Value::from(value)))
-            }
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Kept, E> {
-                let number =
-                    Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"))?;
-                Ok(Kept(Value::Number(number)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Kept, E> {
-                Ok(Kept(Value::String(text.to_owned())))
-            }
-            fn visit_unit<E>(self) -> Result<Kept, E> {
-                Ok(Kept(Value::Null))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kept, A::Error> {
-                let mut out = Vec::new();
-                while let Some(Kept(value)) = seq.next_element()? {
-                    out.push(value);
-                }
-                Ok(Kept(Value::Array(out)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Kept, A::Error> {
-                let mut members = Members::of(map);
-                let mut out = Map::new();
-                while let Some(key) = members.key()? {
-                    let Kept(value) = members.value()?;
-                    out.insert(key.into_owned(), value);
-                }
-                Ok(Kept(Value::Object(out)))
-            }
+        Keep(&Cell::new(MAX_VALUES)).deserialize(deserializer).map(Kept)
+    }
+}
+
+/// How many values may still be kept.
+#[derive(Clone, Copy)]
+struct Keep<'b>(&'b Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for Keep<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1);
+        let left = left.ok_or_else(|| D::Error::custom(format_args!("more than {MAX_VALUES} values")))?;
+        self.0.set(left);
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Keep<'_> {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"))?;
+        Ok(Value::Number(number))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut out = Vec::new();
+        while let Some(value) = seq.next_element_seed(self)? {
+            out.push(value);
         }
-        deserializer.deserialize_any(V)
+        Ok(Value::Array(out))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        let mut members = Members::of(map);
+        let mut out = Map::new();
+        while let Some(key) = members.key()? {
+            let value = members.seeded(self)?;
+            out.insert(key.into_owned(), value);
+        }
+        Ok(Value::Object(out))
     }
 }
 

@@ -10,7 +10,7 @@ from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
 from portal.db import Scope, TenantSession, set_scope
-from portal.errors import InvalidInput, NotAllowed, NotFound, TooLarge
+from portal.errors import InvalidInput, NotAllowed, NotFound, StorageFailed, TooLarge
 from portal.evidence import service
 from portal.evidence.models import Evidence
 from portal.ledger.models import Entry
@@ -67,6 +67,20 @@ def test_the_same_bytes_twice_are_two_deliveries_and_one_blob(
     session.commit()
     assert first.id != second.id
     assert [blob.sha256 for blob in store.list()] == [first.sha256]
+
+
+def test_a_blob_that_was_changed_in_the_store_is_not_taken_for_the_same_bytes(
+    session: TenantSession, actor: Actor, clock: FixedClock, store: LocalBlobStore, spool: Path
+) -> None:
+    first = receive(session, actor, clock, store, spool)
+    session.commit()
+    with store.get_local_path(first.sha256) as path:
+        path.chmod(0o640)
+        path.write_bytes(b"x" * len(DATA))
+    with pytest.raises(StorageFailed, match="not those that arrived"):
+        receive(session, actor, clock, store, spool)
+    session.rollback()
+    assert session.scalar(select(func.count()).select_from(Evidence)) == 1
 
 
 def test_an_empty_file_is_refused(

@@ -31,6 +31,7 @@ from portal.evidence.service import BLOCK
 from portal.evidence.spool import open_spool
 from portal.evidence.uploads import Checksum, CommitPoints, Source, Vault
 from portal.ledger.models import Entry
+from portal.verification import Digests, Hasher
 from tests.factories import Make
 
 Run = Callable[[CommitPoints], None]
@@ -276,6 +277,59 @@ def test_a_lost_acknowledged_byte_refuses_the_upload_for_good(bench: Bench) -> N
         bench.append(upload, DATA[1000:], 1000)
     with pytest.raises(Gone):
         bench.load(upload)
+
+
+@pytest.mark.parametrize("change", ["same size", "longer", "another file"])
+def test_a_file_that_changed_between_its_hash_and_the_store_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """By a disk or a person: what is read back must be what was hashed on arrival."""
+    upload = bench.opened(len(DATA))
+    bench.append(upload, DATA[:1000], 0)
+    path = bench.vault.spool / upload.id
+    hashed = Hasher.digests
+
+    def digests(hasher: Hasher) -> Digests:
+        if hasher.size == len(DATA):
+            if change == "another file":
+                path.unlink()
+            with path.open("r+b" if path.exists() else "xb") as file:
+                file.write(b"x" * (len(DATA) + (change == "longer")))
+        return hashed(hasher)
+
+    monkeypatch.setattr(Hasher, "digests", digests)
+    with pytest.raises(StorageFailed, match="not those that arrived"):
+        bench.append(upload, DATA[1000:], 1000)
+    with pytest.raises(Gone, match="not those that arrived"):
+        bench.load(upload)
+    assert list(bench.vault.spool.iterdir()) == []
+    assert list(bench.vault.store.list()) == []
+    assert bench.session.scalars(select(Evidence)).all() == []
+
+
+def test_a_cut_hash_state_is_not_believed(bench: Bench) -> None:
+    upload = bench.opened(len(DATA))
+    bench.append(upload, DATA[:1000], 0)
+    row = bench.load(upload)
+    assert row.hash_state is not None
+    row.hash_state = row.hash_state[:-1]
+    bench.session.commit()
+    bench.append(upload, DATA[1000:], 1000)
+    evidence = uploads.evidence_of(bench.session, bench.load(upload))
+    assert evidence is not None
+    assert evidence.sha256 == hashlib.sha256(DATA).hexdigest()
+
+
+def test_the_hash_state_of_another_upload_is_not_believed(bench: Bench) -> None:
+    """Sealed with the same key and over as many bytes, but other ones."""
+    one, two = bench.opened(len(DATA)), bench.opened(len(DATA))
+    bench.append(one, DATA[:1000], 0)
+    bench.append(two, b"y" * 1000, 0)
+    bench.load(one).hash_state = bench.load(two).hash_state
+    bench.session.commit()
+    with pytest.raises(StorageFailed, match="not those that arrived"):
+        bench.append(one, DATA[1000:], 1000)
+    assert list(bench.vault.store.list()) == []
 
 
 def test_a_forged_hash_state_is_not_believed(bench: Bench) -> None:

@@ -177,6 +177,15 @@ def changed(line: dict[str, Any], **members: Any) -> str:
             "strict base64",
         ),
         (lambda line: changed(line, payload=line["payload"] + "===="), "strict base64"),
+        (
+            lambda line: changed(
+                line,
+                signatures=[
+                    {"sig": line["signatures"][0]["sig"][:40] + "\n" + line["signatures"][0]["sig"][40:]}
+                ],
+            ),
+            "sig is not strict base64",
+        ),
         (lambda line: changed(line, payload=1), "a string"),
         (lambda line: changed(line, signatures=[]), "signatures: expected 1 to 16, found 0"),
         (lambda line: changed(line, signatures=line["signatures"] * 17), "expected 1 to 16, found 17"),
@@ -212,6 +221,16 @@ def test_base64_with_stray_bits_is_unreadable(tmp_path: Path, trust: Trust, sign
         "the lax say it is equal"
     )
     assert one(tmp_path, trust, line).outcome is Outcome.UNREADABLE
+
+
+def test_a_payload_signed_as_plain_json_is_refused(tmp_path: Path, trust: Trust, signers: Signers) -> None:
+    """The signature is valid, and over another type than that of statements."""
+    line = envelope(statement(), signers["ed25519"], payload_type="application/json")
+    verdict = one(tmp_path, trust, line)
+    assert verdict.outcome is Outcome.UNREADABLE
+    assert "payloadType: expected" in verdict.reason
+    renamed = one(tmp_path, trust, line | {"payloadType": "application/vnd.in-toto+json"})
+    assert (renamed.outcome, renamed.key_ids) == (Outcome.FAIL, ())
 
 
 @pytest.mark.parametrize(

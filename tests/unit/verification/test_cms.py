@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from portal.verification import FileReport, KeyOptions, Outcome, Root, Trust, TrustKey, verify_file
 from tests.unit.verification.authority import Identity, PrivateKey, day, root
 from tests.unit.verification.conftest import AT, run
-from tests.unit.verification.syntax import Attribute, Signer, signed_data
+from tests.unit.verification.syntax import Attribute, Signer, parsed, signed_data
 from tests.unit.verification.test_firmware import outcomes, reason
 
 KEYS: dict[str, Callable[[], PrivateKey]] = {
@@ -358,6 +358,33 @@ def test_bombs_are_refused_fast(firmware: Path, world: World) -> None:
         assert time.perf_counter() - began < 1
 
 
+def element(tag: bytes, content: bytes) -> bytes:
+    return tag + b"\x83" + len(content).to_bytes(3) + content
+
+
+def test_a_million_certificates_are_refused_fast(firmware: Path, world: World) -> None:
+    """In definite lengths, around a signature that holds; the limit is 64."""
+    good = cms.ContentInfo.load(sign(firmware, world.signers["p256"], others=(world.between,)))
+    certificate = cms.CertificateChoices("certificate", parsed(world.between))
+    for count, word in [(60, None), (65, "more than 64 certificates"), (4_000, "elements")]:
+        given = good.copy()
+        given["content"]["certificates"] = [*good["content"]["certificates"], *[certificate] * count]
+        signature = given.dump(force=True)
+        if word is None:
+            assert proven(verify(firmware, world.trust(), signature))
+        else:
+            began = time.perf_counter()
+            assert word in signed_fail(firmware, world, signature)
+            assert time.perf_counter() - began < 1
+    # A million empty ones in four megabytes, each of which a lax reader would make an object of.
+    bomb = b"\x02\x01\x01\x31\x00\x30\x0b" + bytes.fromhex("06092a864886f70d010701")
+    bomb = element(b"\x30", bomb + element(b"\xa0", b"\x30\x00" * 1_000_000))
+    bomb = element(b"\x30", bytes.fromhex("06092a864886f70d010702") + element(b"\xa0", bomb))
+    began = time.perf_counter()
+    assert "elements" in signed_fail(firmware, world, bomb)
+    assert time.perf_counter() - began < 1
+
+
 def test_sha_1_and_short_rsa_are_refused_by_name(firmware: Path, world: World) -> None:
     weak = world.between.issue("weak", key=rsa.generate_private_key(65537, 1024))
     for signature, word in [
@@ -397,6 +424,68 @@ def test_what_is_no_signature_says_what_it_is(firmware: Path, world: World) -> N
             assert openssl_accepts(firmware, damaged, world.root), place
     for length in range(0, len(good), 11):
         assert not proven(verify(firmware, world.trust(), good[:length] or b"\0"))
+
+
+#: What openssl takes and we refuse, and why.
+OPENSSL_TAKES = {
+    "a byte behind it": "two readers of one file may see two signatures",
+    "SHA-1": "it can be broken; openssl leaves that to its security level",
+    "attributes as content": "who signed attributes did not sign a file that consists of them",
+}
+
+
+def test_the_same_verdict_as_openssl_cms(firmware: Path, world: World) -> None:
+    """On good and bad samples; where openssl is laxer is listed."""
+    content = firmware.read_bytes()
+    rsa_signer, one, two = (world.signers[name] for name in ("rsa", "p256", "p384"))
+    others = (world.between,)
+    good = sign(firmware, one, others=others)
+    attributes = cms.CMSAttributes(
+        [
+            cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
+            cms.CMSAttribute({"type": "message_digest", "values": [bytes(32)]}),
+        ]
+    ).dump()
+    hashed = hashlib.sha256(content).digest()
+    made = signed_data(content, Signer(one), certificates=others)
+    first = bytes.fromhex("301806092a864886f70d010903310b06092a864886f70d010701")
+    second = bytes.fromhex("302f06092a864886f70d01090431220420") + hashed
+    twice: list[Attribute] = [("content_type", ["data"]), ("message_digest", [hashed, bytes(32)])]
+    stranger = root("Stranger").issue("Stranger")
+    samples: dict[str, tuple[bytes, bytes]] = {
+        "good": (content, good),
+        "PSS": (content, sign(firmware, rsa_signer, others=others, options=(*PSS, "-md", "sha256"))),
+        "without attributes": (content, sign(firmware, one, others=others, options=("-noattr",))),
+        "two signers": (content, sign(firmware, one, two, others=others)),
+        "a stranger beside": (content, sign(firmware, one, stranger, others=others)),
+        "a stranger": (content, sign(firmware, stranger)),
+        "no chain": (content, sign(firmware, one)),
+        "an expired signer": (
+            content,
+            sign(firmware, world.between.issue("old", end=day(-1)), others=others),
+        ),
+        "another content": (content + b"x", good),
+        "a changed signature": (content, good[:-1] + bytes([good[-1] ^ 1])),
+        "cut": (content, good[:-10]),
+        "a byte behind it": (content, good + b"\0"),
+        "a digest twice": (content, signed_data(content, Signer(one, attributes=twice), certificates=others)),
+        "another digest": (content, made.replace(hashed, bytes(32))),
+        "attributes in another order": (content, made.replace(first + second, second + first)),
+        "attributes as content": (
+            attributes,
+            signed_data(attributes, Signer(one, bare=True), certificates=others),
+        ),
+        "SHA-1": (content, sign(firmware, rsa_signer, others=others, options=("-md", "sha1"))),
+    }
+    ours, theirs = set(), set()
+    for name, (data, signature) in samples.items():
+        firmware.write_bytes(data)
+        if proven(verify(firmware, world.trust(), signature)):
+            ours.add(name)
+        if openssl_accepts(firmware, signature, world.root):
+            theirs.add(name)
+    assert ours == {"good", "PSS", "without attributes", "two signers"}
+    assert theirs == ours | set(OPENSSL_TAKES)
 
 
 def test_a_bare_signature_with_its_chain_beside_it(firmware: Path, world: World) -> None:

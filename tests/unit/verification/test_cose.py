@@ -1,5 +1,6 @@
 """COSE messages by pycose, as one file or as the signature of another: what passes, and what is refused."""
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,22 @@ def test_a_certificate_or_key_that_the_message_brings_is_passed_over(
         assert f"brings its own key ({name})" in reason(report, "format")
         approved = by_hand.sign1({1: EDDSA} | members, PAYLOAD)
         assert outcomes(verify(tmp_path, trust, approved)) == GOOD
+
+
+def test_a_self_signed_certificate_in_the_header_is_no_trust(
+    tmp_path: Path, keys: Keys, trust: Trust, by_hand: ByHand
+) -> None:
+    """Its signature holds under the key that it brings itself."""
+    der = base64.b64decode("".join(keys.certificate("other").splitlines()[1:-1]))
+    for members in ({33: der}, {33: [der]}, {32: der}):
+        for protected, unprotected in (({1: EDDSA} | members, {}), ({1: EDDSA}, members)):
+            made = by_hand.sign1(protected, PAYLOAD, unprotected=unprotected, name="other")
+            assert outcomes(verify(tmp_path, keys.trust("other"), made)) == GOOD
+            for approved in (trust, Trust.build([])):
+                report = verify(tmp_path, approved, made)
+                assert report.outcome is Outcome.FAIL
+                assert report.key_id is None
+                assert "brings its own key" in reason(report, "format")
 
 
 @pytest.mark.parametrize(

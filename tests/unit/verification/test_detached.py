@@ -1,13 +1,16 @@
 """Detached signatures by openssl over any file, by each kind of key, and what is refused."""
 
 import base64
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import mldsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from portal.errors import UnreadableFile
 from portal.verification import Digests, KeyOptions, Outcome, Trust, TrustKey, hash_file, verify_file
@@ -243,6 +246,91 @@ def test_a_salt_of_another_length_than_enrolled_is_refused(
     trust = trusted(keys, "rsa-3072", rsa_padding="pss", pss_salt=enrolled)
     report = verify_file(evidence, trust, at=AT, signature=sign("rsa-3072", *made))
     assert outcomes(report)["signature"] == "fail"
+
+
+def by_openssl(keys: Keys, evidence: Path, name: str, digest: str, options: tuple[str, ...]) -> bool:
+    public, given = evidence.with_suffix(".pem"), evidence.with_suffix(".given")
+    public.write_text(keys.public(name))
+    command: tuple[str | Path, ...] = ("openssl", "dgst", f"-{digest}", "-verify", public, *options)
+    command += ("-signature", given, evidence)
+    if name == "ed25519":
+        command = ("openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", public, "-in", evidence)
+        command += ("-sigfile", given)
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def by_pyca(keys: Keys, evidence: Path, name: str, digest: str, salt: int | None) -> bool:
+    key = load_pem_public_key(keys.public(name).encode())
+    content, signature = evidence.read_bytes(), evidence.with_suffix(".given").read_bytes()
+    hashed = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "": None}[digest]
+    try:
+        match key:
+            case ed25519.Ed25519PublicKey():
+                key.verify(signature, content)
+            case ec.EllipticCurvePublicKey():
+                assert hashed is not None
+                key.verify(signature, content, ec.ECDSA(hashed))
+            case rsa.RSAPublicKey():
+                assert hashed is not None
+                pss = padding.PSS(padding.MGF1(hashed), padding.PSS.MAX_LENGTH if salt is None else salt)
+                key.verify(signature, content, padding.PKCS1v15() if salt == 0 else pss, hashed)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "options", "enrolment", "salt"),
+    [
+        ("rsa-3072", "sha256", (), {}, 0),
+        ("rsa-3072", "sha256", PSS, {"rsa_padding": "pss"}, 32),
+        (
+            "rsa-3072",
+            "sha256",
+            (*PSS_MAX, "-sigopt", "rsa_pss_saltlen:max"),
+            {"rsa_padding": "pss", "pss_salt": "max"},
+            None,
+        ),
+        ("p256", "sha256", (), {}, 0),
+        ("p384", "sha384", (), {}, 0),
+        ("ed25519", "", (), {}, 0),
+    ],
+)
+def test_the_same_verdict_as_openssl_and_pyca(
+    evidence: Path,
+    keys: Keys,
+    sign: Sign,
+    name: str,
+    digest: str,
+    options: tuple[str, ...],
+    enrolment: dict[str, str],
+    salt: int | None,
+) -> None:
+    """On a good signature and on those that differ in one place, are cut or go on.
+
+    Difference: `openssl dgst` reads no more of a signature than its key can make, so that it passes over a
+    byte behind it; the library, as pyca calls it, refuses that as we do.
+    """
+    evidence.write_bytes(b"%PDF-1.7 " + bytes(1000))
+    good = sign(name, *options, digest=digest)
+    other = sign("other" if name == "ed25519" else "rsa-2048" if "rsa" in name else name, digest=digest)
+    bad = [good[:-1], good + b"\0", b"\0" + good, bytes(len(good)), b"\xff" * len(good)]
+    bad += [good[:at] + bytes([good[at] ^ 0x80]) + good[at + 1 :] for at in range(0, len(good), 9)]
+    if name.startswith("p"):
+        bad += [
+            good[:1] + b"\x81" + good[1:],
+            b"\x30\x80" + good[2:] + b"\0\0",
+            encode_dss_signature(0, 1),
+            encode_dss_signature(1, 2**521),
+        ]
+    trust = trusted(keys, name, **enrolment)
+    for signature in (good, other, *bad):
+        evidence.with_suffix(".given").write_bytes(signature)
+        ours = outcomes(verify_file(evidence, trust, at=AT, signature=signature))["signature"] == "pass"
+        if signature != good + b"\0":
+            assert ours == by_openssl(keys, evidence, name, digest, options), signature.hex()
+        assert ours == by_pyca(keys, evidence, name, digest, salt), signature.hex()
+        assert ours == (signature == good or (signature == other and name.startswith("p")))
 
 
 @pytest.mark.parametrize(

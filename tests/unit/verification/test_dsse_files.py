@@ -173,6 +173,15 @@ def test_a_key_enrolled_for_something_else_or_distrusted_does_not_count(
     assert (outcomes(report), report.key_id) == (GOOD | UNKNOWN, "second")
 
 
+def test_a_payload_signed_as_plain_json_is_refused(tmp_path: Path, trust: Trust, signers: Signers) -> None:
+    report = verify(
+        tmp_path, trust, envelope(statement(), signers["ed25519"], payload_type="application/json")
+    )
+    assert outcomes(report)["format"] == "unreadable"
+    assert report.key_id is None
+    assert 'payloadType: expected "application/vnd.in-toto+json"' in reason(report, "format")
+
+
 def test_a_changed_payload_type_breaks_the_signature(tmp_path: Path, trust: Trust, signers: Signers) -> None:
     other = envelope(statement(), signers["ed25519"], payload_type="application/vnd.in-toto+JSON")
     report = verify(tmp_path, trust, other)

@@ -132,6 +132,14 @@ def put(content: bytes, at: int, form: str, value: int) -> bytes:
     return content[:at] + made + content[at + len(made) :]
 
 
+def again(content: bytes) -> bytes:
+    """Every segment loads the content of the first one, and the file has no other."""
+    (first,) = struct.unpack_from("<I", content, 52 + 4)
+    for entry in range(52, first, 32):
+        content = put(content, entry + 4, "<I", first)
+    return content[: first + len(ONE)]
+
+
 GOOD_FILE = by_hand((BASE, ONE), (0x2000_0000, TWO))
 BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another class": (lambda c: put(c, 4, "<B", 3), "class, byte order or version"),
@@ -147,6 +155,10 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a segment that is cut": (lambda c: c[:-1], "its content is outside"),
     "more content than memory": (lambda c: put(c, 52 + 20, "<I", 8), "do not fit"),
     "a segment over 4 GiB": (lambda c: put(c, 52 + 12, "<I", 0xFFFF_FFF0), "do not fit"),
+    "the same bytes for five places": (
+        lambda _: again(by_hand(*((BASE + n * 0x10000, ONE) for n in range(5)))),
+        "the same bytes again and again",
+    ),
     "overlapping segments": (lambda c: put(c, 84 + 12, "<I", BASE + 4), "given twice"),
 }
 

@@ -309,6 +309,18 @@ def test_a_vendor_entry_posing_as_a_signature_is_none(tmp_path: Path, keys: Keys
     assert report.claims["tlvs"][1]["name"] == "vendor"
 
 
+def test_entry_0xa022_posing_as_the_signature_0x22_is_none(image: MakeImage, keys: Keys) -> None:
+    """Readers that look at the lower byte only take it for the ECDSA signature that it was."""
+    path = image("p256")
+    content = path.read_bytes()
+    at = content.rindex(b"\x22\x00", 0, len(content) - 64)
+    assert verify_file(path, keys.trust("p256"), at=AT).outcome is Outcome.PASS
+    path.write_bytes(content[:at] + b"\x22\xa0" + content[at + 2 :])
+    report = verify_file(path, keys.trust("p256"), at=AT)
+    assert report.outcome is Outcome.UNREADABLE
+    assert "not followed by a signature" in reason(report, "format")
+
+
 def test_a_signature_of_another_kind_than_its_key(image: MakeImage, keys: Keys) -> None:
     path = image("p256")
     content = path.read_bytes()

@@ -272,6 +272,14 @@ def test_two_of_one_name_are_refused(
     assert words in reason(verify_file(path, keys.trust("p256"), at=AT), "format")
 
 
+def test_a_node_with_thousands_of_properties_is_refused(mkimage: Mkimage, keys: Keys) -> None:
+    many = "".join(f"p{n} = <{n}>;" for n in range(5_000))
+    path = mkimage.make(source(EVERY, configuration()).replace("/ {", "/ {" + many, 1))
+    report = verify_file(path, keys.trust("rsa-3072"), at=AT)
+    assert "more than 4096 properties" in reason(report, "format")
+    assert report.outcome is Outcome.UNREADABLE
+
+
 EXTERNAL: dict[str, tuple[str, int, str]] = {
     "content outside of the file": ("data-size", 0x7FFFFFFF, "its content is outside"),
     "content inside the tree": ("data-position", 0x40, "its content is outside"),

@@ -1,5 +1,6 @@
 """JSON Web Signatures by joserfc, as one file or as the signature of another: passes and refusals."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from portal.verification import FileReport, KeyOptions, Outcome, Trust, TrustKey, verify_file
+from portal.verification import FileReport, KeyOptions, Outcome, Root, Trust, TrustKey, verify_file
+from tests.unit.verification.authority import CODE_SIGNING, root
 from tests.unit.verification.conftest import AT
 from tests.unit.verification.jose import Jose, b64, by_ml_dsa, header
 from tests.unit.verification.test_firmware import GOOD, outcomes, reason
@@ -150,6 +152,26 @@ def test_a_key_that_the_header_brings_is_passed_over(tmp_path: Path, jose: Jose,
         assert outcomes(verify(tmp_path, trust, approved)) == GOOD
 
 
+def test_a_self_signed_certificate_in_the_header_is_no_trust(
+    tmp_path: Path, jose: Jose, trust: Trust
+) -> None:
+    """Its signature holds under the key that it brings itself; beside an approved root too."""
+    stranger = root("Nordhaven Root", usages=[CODE_SIGNING], bits={"digital_signature": True})
+    assert isinstance(stranger.key, ec.EllipticCurvePrivateKey)
+    certificate = base64.b64encode(stranger.certificate.public_bytes(Encoding.DER)).decode()
+    text = f"{header(alg='ES256', x5c=[certificate])}.{b64(PAYLOAD)}"
+    r, s = decode_dss_signature(stranger.key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+    made = f"{text}.{b64(r.to_bytes(32) + s.to_bytes(32))}"
+    own = TrustKey("own", stranger.pem)
+    assert outcomes(verify(tmp_path, Trust.build([own]), made))["signature"] == "pass"
+    rooted = Trust.build([jose.trusted("p256")], roots=[Root("vendor", root("Nordhaven Root").pem)])
+    for approved in (trust, rooted, Trust.build([])):
+        report = verify(tmp_path, approved, made)
+        assert report.outcome is Outcome.FAIL
+        assert report.key_id is None
+        assert "brings its own key (x5c)" in reason(report, "format")
+
+
 @pytest.mark.parametrize("kid", ["../../etc/passwd", "' OR 1=1 --", "\0", "p256", "x" * 10_000])
 def test_the_key_id_is_only_a_hint(tmp_path: Path, jose: Jose, trust: Trust, kid: str) -> None:
     text = f"{header(alg='EdDSA', kid=kid)}.{b64(PAYLOAD)}"
@@ -273,6 +295,14 @@ def test_a_double_member_is_unreadable(tmp_path: Path, jose: Jose, trust: Trust)
     text = json.dumps(jose.general(PAYLOAD, ("ed25519", {"alg": "EdDSA"})))
     report = verify(tmp_path, trust, text[:-1] + f', "payload": "{b64(b"{}")}"}}')
     assert "appears twice" in reason(report, "format")
+
+
+def test_more_values_than_any_statement_has_are_unreadable(tmp_path: Path, jose: Jose, trust: Trust) -> None:
+    made = jose.general(PAYLOAD, ("ed25519", {"alg": "EdDSA"}))
+    made["signatures"][0]["header"] = {"x": [{"a": 0}] * 130_000}
+    report = verify(tmp_path, trust, json.dumps(made))
+    assert outcomes(report)["format"] == "unreadable"
+    assert "more than 250000 values" in reason(report, "format")
 
 
 def test_what_is_encrypted_proves_nothing(tmp_path: Path, trust: Trust) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,34 @@ def test_what_is_no_minisign_file_is_unreadable(
     report = verify_file(firmware, trust(minisign), at=AT, signature=given)
     assert outcomes(report)["signature"] == "unreadable"
     assert message in reason(report, "signature")
+
+
+def stray(line: bytes) -> bytes:
+    """The same bytes to a lax reader, and not how base64 writes them."""
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    assert line.endswith(b"=")
+    last = len(line.rstrip(b"=")) - 1
+    made = line[:last] + alphabet[alphabet.index(line[last]) + 1 :][:1] + line[last + 1 :]
+    assert base64.b64decode(made) == base64.b64decode(line)
+    return made
+
+
+@pytest.mark.parametrize(
+    "change", [stray, lambda line: line[:40] + b"\n" + line[40:]], ids=["bits", "newline"]
+)
+def test_base64_with_stray_bits_or_a_line_break_is_unreadable(
+    firmware: Path, minisign: Minisign, tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    tools: list[tuple[Minisign | Signify, tuple[int, ...]]] = [
+        (minisign, (1, 3)),
+        (Signify(tmp_path, "signify"), (1,)),
+    ]
+    for tool, places in tools:
+        good = tool.sign(firmware).splitlines()
+        for place in places:
+            lines = [*good[:place], change(good[place]), *good[place + 1 :]]
+            report = verify_file(firmware, trust(tool), at=AT, signature=b"\n".join(lines) + b"\n")
+            assert outcomes(report)["signature"] == "unreadable"
 
 
 def test_line_ends_of_windows_are_read(firmware: Path, minisign: Minisign) -> None:

@@ -3,6 +3,7 @@
 import json
 import lzma
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,21 @@ def test_a_cut_off_document_is_a_warning(tmp_path: Path) -> None:
 def test_the_words_alone_are_no_document(tmp_path: Path) -> None:
     data = b'\0"bomFormat"\0"spdxVersion"\0{%s: "bomFormat"}\0' + MAGIC
     assert sbom(examine(tmp_path, data))[0] == "not_applicable"
+
+
+def test_the_words_a_thousand_times_cost_little(tmp_path: Path) -> None:
+    """What looks like the begin of a document is not read as far as one may be long."""
+    began = time.perf_counter()
+    assert sbom(examine(tmp_path, b'"bomFormat" ' * 19_000 + bytes(17_000_000)))[0] == "not_applicable"
+    assert time.perf_counter() - began < 5
+
+
+def test_what_only_looks_like_documents_has_a_budget(tmp_path: Path) -> None:
+    """Each of these words stands in an object that goes on to the end of the file, and lacks its end."""
+    data = b'{"a":' * 16 + b'["bomFormat"' + b',"bomFormat"' * 300 + b",0" * 8_000_000
+    outcome, reason = sbom(examine(tmp_path, data))
+    assert outcome == "warn"
+    assert "look like component lists; the rest is not read" in reason
 
 
 def test_the_section_of_an_efi_executable_is_read(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ const MAX_NAME: usize = 128;
 /// A note, a comment, Go's build information: what is longer is not read.
 const MAX_READ: u64 = 64 * 1024;
 const MAX_NOTES: usize = 64;
+/// So many times the size of the file may be what it says to load: segments may share a page, no more.
+const MAX_LOADED: u64 = 2;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
 const SECTION_NOTE: u32 = 7;
@@ -297,6 +299,15 @@ pub fn parse(source: &Source) -> Result<Parsed> {
         .collect();
     if loads.is_empty() {
         return Ok(Loaded::nothing(Format::Elf, claims));
+    }
+    let loaded = loads.iter().fold(0_u64, |all, part| {
+        all.saturating_add(part.to.saturating_sub(part.from))
+    });
+    if loaded > source.size().saturating_mul(MAX_LOADED) {
+        return Ok(Err(format!(
+            "its segments load {loaded} bytes of a file of {}: the same bytes again and again",
+            source.size()
+        )));
     }
     // Where it is written to; linkers without the notion leave all of them 0.
     let physical = loads.iter().any(|part| part.address != 0);

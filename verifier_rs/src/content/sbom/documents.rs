@@ -1,10 +1,13 @@
 //! CycloneDX and SPDX 2 as JSON, in the middle of other bytes or alone.
 
+use std::io::BufReader;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::content::sbom::{Component, Document, MAX_DOCUMENT, Read, clean};
 use crate::error::Result;
+use crate::formats::archive::Window;
 use crate::source::Source;
 
 /// So far before its telling member the document may begin.
@@ -12,26 +15,31 @@ const BEFORE: u64 = 4096;
 /// Opening braces before it that are tried.
 const MAX_TRIES: usize = 16;
 
-/// The document whose telling member (`"bomFormat"`, `"spdxVersion"`) stands at `offset`.
-pub fn read_around(source: &Source, offset: u64) -> Result<Read> {
+/// A piece of it that is read at once: most of what is tried is no document, which its first bytes tell.
+const PIECE: usize = 4096;
+
+/// The document whose telling member (`"bomFormat"`, `"spdxVersion"`) stands at `offset`. How many bytes it takes to
+/// find that out is taken from `room`.
+pub fn read_around(source: &Source, offset: u64, room: &mut u64) -> Result<Read> {
     let start = offset.saturating_sub(BEFORE);
-    let ahead = usize::try_from(offset.saturating_sub(start)).unwrap_or(0);
-    let left = usize::try_from(source.size().saturating_sub(start)).unwrap_or(usize::MAX);
-    let mut data = vec![0; left.min(MAX_DOCUMENT)];
-    let got = source.read_some(&mut data, start)?;
-    data.truncate(got);
-    let before = data.get(..ahead).unwrap_or_default();
+    let mut before = vec![0; usize::try_from(offset.saturating_sub(start)).unwrap_or(0)];
+    let got = source.read_some(&mut before, start)?;
+    before.truncate(got);
     let mut why = None;
-    for at in memchr::memrchr_iter(b'{', before).take(MAX_TRIES) {
+    for at in memchr::memrchr_iter(b'{', &before).take(MAX_TRIES) {
         let from = start.saturating_add(u64::try_from(at).unwrap_or(0));
-        let text = data.get(at..).unwrap_or_default();
-        let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
-        match stream.next() {
-            Some(Ok(value)) => {
-                let to = from.saturating_add(u64::try_from(stream.byte_offset()).unwrap_or(0));
-                if to > offset && is_document(&value) {
-                    return Ok(Some((from, to, document(&value))));
-                }
+        let limit = u64::try_from(MAX_DOCUMENT).unwrap_or(0).min(*room);
+        let mut text = Window::new(source, from, source.size().min(from.saturating_add(limit)));
+        let whole = text.size();
+        let reader = BufReader::with_capacity(PIECE, &mut text);
+        let mut stream = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
+        let read = stream.next();
+        let to = from.saturating_add(u64::try_from(stream.byte_offset()).unwrap_or(0));
+        drop(stream);
+        *room = room.saturating_sub(whole.saturating_sub(text.size()));
+        match read {
+            Some(Ok(value)) if to > offset && is_document(&value) => {
+                return Ok(Some((from, to, document(&value))));
             }
             // The nearest brace that only white space parts from the member begins the document.
             Some(Err(error)) if why.is_none() && blank(before.get(at..).unwrap_or_default()) => {

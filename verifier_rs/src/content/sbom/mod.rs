@@ -22,6 +22,8 @@ pub use uswid::MAGIC as USWID_MAGIC;
 /// One document, unpacked.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 const MAX_DOCUMENTS: usize = 64;
+/// Bytes that are parsed as JSON in one image, documents or not.
+const MAX_LOOKED: u64 = 64 * 1024 * 1024;
 /// Components that are listed of all documents together; how many there are is said in any case.
 const MAX_COMPONENTS: usize = 2_000;
 const MAX_TEXT: usize = 300;
@@ -70,6 +72,7 @@ pub fn examine(source: &Source, scan: &Scan) -> Result<(Check, Vec<Value>)> {
     let mut room = MAX_COMPONENTS;
     let mut done = 0_u64;
     let mut many = 0_usize;
+    let mut looked = MAX_LOOKED;
     for place in &scan.places {
         // A document inside one that was read is told with it.
         if place.offset < done {
@@ -77,10 +80,16 @@ pub fn examine(source: &Source, scan: &Scan) -> Result<(Check, Vec<Value>)> {
         }
         let read = match place.kind {
             Kind::Uswid => uswid::read(source, place.offset)?,
-            Kind::CycloneDx | Kind::Spdx => documents::read_around(source, place.offset)?,
+            Kind::CycloneDx | Kind::Spdx => documents::read_around(source, place.offset, &mut looked)?,
             Kind::SbomSection => pe::read(source, place.offset, scan)?,
             _ => continue,
         };
+        if looked == 0 {
+            let what =
+                format!("more than {MAX_LOOKED} bytes that look like component lists; the rest is not read");
+            found.push(Found::new(Level::Warn, place.offset, 0, what));
+            break;
+        }
         let Some((from, to, read)) = read else { continue };
         many = many.saturating_add(1);
         if many > MAX_DOCUMENTS {

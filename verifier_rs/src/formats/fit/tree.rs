@@ -18,6 +18,8 @@ const FINISH: u32 = 9;
 const MAX_DEPTH: usize = 16;
 const MAX_NODES: usize = 16_384;
 const MAX_TOKENS: usize = 131_072;
+/// Of one node: each is compared with those before it.
+const MAX_PROPERTIES: usize = 4_096;
 const MAX_NAME: usize = 255;
 const MAX_STRINGS: u32 = 256 * 1024;
 /// Longer values are content: they stay in the file.
@@ -327,6 +329,12 @@ impl Tree {
         if !node.children.is_empty() {
             return Err(format!(
                 "property {name:?} stands behind the nodes in {:?}",
+                node.path
+            ));
+        }
+        if node.properties.len() >= MAX_PROPERTIES {
+            return Err(format!(
+                "more than {MAX_PROPERTIES} properties in {:?}",
                 node.path
             ));
         }
