@@ -83,7 +83,7 @@ _TERMS: Final = {
     "segments.content": "Recognised inside",
     "signatures": "Signatures that the file records",
     "signatures.hash": "Hash algorithm",
-    "text": "Over text",
+    "signatures.text": "Over text",
     "time_stamps": "Time stamps inside",
     "timestamps": "Time stamps inside",
     "tlvs": "TLV entries",

@@ -64,6 +64,10 @@ def test_the_buyers_rules_count_and_wrong_ones_are_told(desk: Desk, tmp_path: Pa
     rule.write_text('rule modem { meta: severity = "fail" strings: $a = "AT+QIOPEN" condition: $a }')
     again(desk, made, tmp_path)
     assert desk.checks(made)["rules"].outcome is Outcome.FAIL
+    page = shown_inside(release_of(desk.session, made).report)
+    assert page is not None
+    [found] = next(table.rows for table in page.tables if table.title == "Found inside")
+    assert (found[0].text, found[1].text) == ("the rule modem matches", "fail")
     rule.write_text("rule modem {")
     again(desk, made, tmp_path)
     found = desk.checks(made)["rules"]
@@ -86,6 +90,18 @@ def test_a_fault_of_this_look_takes_nothing_from_the_signature(
     assert checks["signature"].outcome is Outcome.PASS
     assert checks["profile"].outcome is Outcome.UNREADABLE
     assert desk.row(made).state is SubmissionState.VERIFIED
+
+
+def test_the_parts_that_an_image_lists_are_on_its_page(desk: Desk) -> None:
+    parts = (
+        b'{"bomFormat": "CycloneDX", "specVersion": "1.5", "components": ['
+        b'{"type": "library", "name": "mbedtls", "version": "3.5.0"}]}'
+    )
+    made = signed(desk, b"\x7fa controller" * 9 + b"\0" + parts)
+    page = shown_inside(release_of(desk.session, made).report)
+    assert page is not None
+    table = next(table for table in page.tables if table.title == "Parts that the image lists")
+    assert [[value.text for value in row] for row in table.rows] == [["mbedtls", "3.5.0"]]
 
 
 def test_what_was_found_is_laid_out_for_people(desk: Desk) -> None:

@@ -539,6 +539,21 @@ def test_the_profile_names_what_it_was_built_from(tmp_path: Path) -> None:
     assert max(buckets) > 7.7
 
 
+def test_telling_strings_leave_secrets_out(tmp_path: Path) -> None:
+    texts = [
+        b"service password=Zell3n#2026 U-Boot 2023.01 (Jan 01 2023)",
+        b"mqtts://charger:hunter22@broker.nordhaven.example/v1.2",
+        b'{"version": "1.4.2", "api_key": "d41d8cd98f00b204", "psk": "Sup3rS3cret1"}',
+        b"version 1.4.2 " + b"x" * 200 + b" api_key=d41d8cd98f00b204 version 3.1",
+    ]
+    report = examine(tmp_path, b"\0".join(texts) + noise(4000))
+    shown = [entry["text"] for entry in report.document["profile"]["strings"]]
+    assert "service password=<11 characters> U-Boot 2023.01 (Jan 01 2023)" in shown
+    assert any("mqtts://charger:<8 characters>@broker" in text for text in shown), shown
+    for secret in ("Zell3n#2026", "hunter22", "d41d8cd98f00b204", "Sup3rS3cret1"):
+        assert secret not in report.document_json
+
+
 def test_members_are_recognised_beyond_their_first_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"battery" * 1000)
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:

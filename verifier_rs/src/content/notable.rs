@@ -6,8 +6,9 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::content::anchors::Kind;
+use crate::content::credentials::secrets;
 use crate::content::scan::Scan;
-use crate::content::text::line_at;
+use crate::content::text::{line_at, masked};
 use crate::error::Result;
 use crate::source::Source;
 
@@ -20,6 +21,8 @@ pub struct Rule {
 
 /// The row of e-mail addresses, whose single anchor is looked for apart.
 pub const ADDRESS: usize = 0;
+/// As much of a cut line as is shown before what it was found by.
+const NEAR: usize = 40;
 const MAX_STRINGS: usize = 200;
 const MAX_LENGTH: usize = 200;
 /// Places read before the longest are chosen.
@@ -149,10 +152,15 @@ pub fn strings(source: &Source, scan: &Scan) -> Result<Vec<Value>> {
             .find_iter(&line.text)
             .find(|found| found.start() <= line.at && line.at < found.end());
         let Some(found) = around else { continue };
-        let text: String = found.as_str().trim().chars().take(MAX_LENGTH).collect();
-        let offset = line
-            .offset
-            .saturating_add(u64::try_from(found.start()).unwrap_or(0));
+        // Of a line that is cut, what it is a password of may be cut off.
+        let from = if line.whole {
+            found.start()
+        } else {
+            found.start().max(line.at.saturating_sub(NEAR))
+        };
+        let text = masked(&line.text, from, found.end(), &secrets(&line.text));
+        let text: String = text.trim().chars().take(MAX_LENGTH).collect();
+        let offset = line.offset.saturating_add(u64::try_from(from).unwrap_or(0));
         // Short runs are what random bytes look like.
         if text.len() >= 8 {
             kept.push((text, rule.kind, offset));

@@ -50,21 +50,27 @@ pub fn line_at(source: &Source, offset: u64) -> Result<Option<Line>> {
     }))
 }
 
-/// What is shown of `text`: the part around `from..to`, and `secret` within it as dots.
-pub fn shown(text: &str, from: usize, to: usize, secret: Option<(usize, usize)>) -> String {
+/// What is shown of `text`: the part around `from..to`, and of the secrets in it how long they are.
+pub fn shown(text: &str, from: usize, to: usize, secrets: &[(usize, usize)]) -> String {
     let spare = SHOWN.saturating_sub(to.saturating_sub(from)) / 2;
-    let first = from.saturating_sub(spare);
     let last = to.saturating_add(spare).min(text.len());
-    let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default().replace('\t', " ");
-    let body = match secret {
-        Some((begin, end)) if first <= begin && end <= last => format!(
-            "{}<{} characters>{}",
-            piece(first, begin),
-            end.saturating_sub(begin),
-            piece(end, last)
-        ),
-        _ => piece(first, last),
-    };
+    let body = masked(text, from.saturating_sub(spare), last, secrets).replace('\t', " ");
     let body: String = body.chars().take(SHOWN.saturating_mul(2)).collect();
     body.trim().to_owned()
+}
+
+/// `text` from `first` to `last`, and instead of each secret (in the order of the text) how long it is.
+pub fn masked(text: &str, first: usize, last: usize, secrets: &[(usize, usize)]) -> String {
+    let mut body = String::new();
+    let mut at = first;
+    for &(begin, end) in secrets {
+        if end <= at || last <= begin {
+            continue;
+        }
+        body.push_str(text.get(at..begin).unwrap_or_default());
+        body.push_str(&format!("<{} characters>", end.saturating_sub(begin)));
+        at = end;
+    }
+    body.push_str(text.get(at..last).unwrap_or_default());
+    body
 }
