@@ -27,7 +27,7 @@ from portal.evidence.ports import BlobStore
 from portal.evidence.spool import demand_room, open_spool, remove_spool
 from portal.evidence.sweep import Swept, sweep
 from portal.ledger import service as ledger
-from portal.verification import Digests, Hasher, hash_file
+from portal.verification import Digests, Hasher, read_back
 
 __all__ = [
     "Swept",
@@ -170,14 +170,13 @@ def demand_declared(digests: Digests, declared_sha256: str | None) -> None:
 def demand_stored(path: Path, digests: Digests) -> None:
     """Raises StorageFailed unless the bytes on the disk, read back, are those that were hashed on arrival."""
     try:
-        found = hash_file(path)
+        size, blake3 = read_back(path)
     except (OSError, UnreadableFile) as error:
         raise StorageFailed("The stored bytes cannot be read back: send the file again.") from error
-    if found != digests:
+    if (size, blake3) != (digests.size, digests.blake3):
         raise StorageFailed(
-            f"The stored bytes are not those that arrived: expected {digests.size} bytes with SHA-256 "
-            f"{digests.sha256}, found {found.size} with {found.sha256}. Send the file again and tell the "
-            "administrator."
+            f"The stored bytes are not those that arrived: expected {digests.size} bytes with BLAKE3 "
+            f"{digests.blake3}, found {size} with {blake3}. Send the file again and tell the administrator."
         )
 
 

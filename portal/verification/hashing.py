@@ -92,3 +92,12 @@ def hash_file(path: str | PathLike[str], progress: Progress | None = None) -> Di
     Raises OSError when it cannot be read, UnreadableFile when it is not a regular file or changes meanwhile.
     """
     return _digests(_verifier.hash_file(path, progress))
+
+
+@contained
+def read_back(path: str | PathLike[str]) -> tuple[int, str]:
+    """Size and BLAKE3 of a file that was just written, on all cores: whether the disk has what was hashed.
+
+    Raises OSError when it cannot be read, UnreadableFile when it is not a regular file or changes meanwhile.
+    """
+    return _verifier.read_back(path)

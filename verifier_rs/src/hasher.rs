@@ -14,6 +14,8 @@ const CHUNK: usize = blake3::CHUNK_LEN;
 const CHUNK_U64: u64 = 1024;
 /// Below this, starting a second thread costs more than it saves.
 const PARALLEL: usize = 256 * 1024;
+/// Bytes that are read at once, while those before them are hashed.
+const READ_BACK: usize = 4 * 1024 * 1024;
 
 /// What a file is: its length and its digests, each under its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +141,29 @@ impl Tree {
         }
         *merge_subtrees_root(first, &right, Mode::Hash).as_bytes()
     }
+}
+
+/// Size and BLAKE3 of a file that was just written, on all cores: whether the disk has what was hashed before.
+pub fn read_back(path: &Path) -> Result<(u64, [u8; 32])> {
+    let (source, pool) = (Source::open(path)?, pool()?);
+    let mut hasher = blake3::Hasher::new();
+    let (mut present, mut next) = (vec![0; READ_BACK], vec![0; READ_BACK]);
+    let mut got = source.read_some(&mut present, 0)?;
+    let mut at = 0_u64;
+    while got > 0 {
+        at = at.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
+        let data = present.get(..got).unwrap_or_default();
+        let (read, ()) = pool.join(
+            || source.read_some(&mut next, at),
+            || {
+                hasher.update_rayon(data);
+            },
+        );
+        got = read?;
+        std::mem::swap(&mut present, &mut next);
+    }
+    source.ensure_unchanged()?;
+    Ok((at, *hasher.finalize().as_bytes()))
 }
 
 /// Hashes what it is fed; its state can leave the process.

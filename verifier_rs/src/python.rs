@@ -232,6 +232,12 @@ fn hash_file(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyRe
     Ok(digests.into())
 }
 
+#[pyfunction]
+fn read_back(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
+    let (size, blake3) = detached(py, None, |_| hasher::read_back(&path))?;
+    Ok((size, hex(&blake3)))
+}
+
 /// A key of a trust file, as far as people need to see it.
 #[pyclass(frozen, get_all, module = "portal._verifier")]
 struct TrustKey {
@@ -481,7 +487,7 @@ mod _verifier {
     #[pymodule_export]
     use super::{
         Children, Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
-        published_key, serve_child, verify_file,
+        published_key, read_back, serve_child, verify_file,
     };
 
     #[pymodule_export]

@@ -12,7 +12,7 @@ import pytest
 
 from portal import _verifier
 from portal.errors import UnreadableFile, VerifierFault, VerifierStateError
-from portal.verification import Hasher, hash_file
+from portal.verification import Hasher, hash_file, read_back
 from portal.verification.faults import contained
 
 KEY = bytes(range(32))
@@ -95,6 +95,16 @@ def test_stored_bytes_are_hashed_again_from_disk(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match="found a file of 3000000 bytes"):
         hasher.update_from_file(path, 2_999_999, 2)
     assert hasher.digests() == hash_file(path), "a refused update changes nothing"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4 << 20, (4 << 20) + 1, 9_000_001])
+def test_what_was_written_is_read_back(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content(size))
+    digests = hash_file(path)
+    assert read_back(path) == (digests.size, digests.blake3)
+    with pytest.raises(UnreadableFile, match="directory"):
+        read_back(tmp_path)
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
@@ -352,6 +353,10 @@ def test_refused_inside_a_payload(artifacts: Artifacts, trust: Trust, name: str)
     assert words in reason(report, "format")
 
 
+def packed(tool: str, content: bytes) -> bytes:
+    return subprocess.run([tool, "-c"], input=content, capture_output=True, check=True).stdout
+
+
 def zstd_with_window(log: int) -> bytes:
     """A frame that wants a window of 2^log bytes (RFC 8878 §3.1.1.1.2)."""
     return b"\x28\xb5\x2f\xfd" + bytes([0, (log - 10) << 3]) + b"\x01\x00\x00"
@@ -361,6 +366,16 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "gzip bomb": (
         ".gz",
         lambda _: gzip.compress(tar({"root.ext4": bytes(60_000_000)})),
+        "unpacks to more than 200 times",
+    ),
+    "xz bomb": (
+        ".xz",
+        lambda _: lzma.compress(tar({"root.ext4": bytes(60_000_000)})),
+        "unpacks to more than 200 times",
+    ),
+    "zstd bomb": (
+        ".zst",
+        lambda _: packed("zstd", tar({"root.ext4": bytes(60_000_000)})),
         "unpacks to more than 200 times",
     ),
     "second gzip member": (".gz", lambda one: gzip.compress(one) * 2, "only one stream is read"),
