@@ -149,8 +149,8 @@ class Samples:
 
 
 TOOLS = {"fit": "mkimage", "rauc": "rauc", "mender": "mender-artifact"}
-# Only where the image is padded, or has a boot loader's descriptor without the others.
-SOMETIMES = {"esp32": {"padding_bytes", "content"}}
+# Only where the image is padded, and where it is encrypted.
+SOMETIMES = {"esp32": {"padding_bytes", "content"}, "fit": {"cipher"}}
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,12 @@ fn image(tree: &Tree, node: &Node, size: u64) -> Parsed<Image> {
     let facts = facts
         .into_iter()
         .filter_map(|name| Some((name, node.text(name)?.to_owned())));
+    let cipher = tree
+        .child(node, "cipher")
+        .map(|cipher| ("cipher", cipher.text("algo").unwrap_or("not named").to_owned()));
     Ok(Image {
         name: node.name.clone(),
-        facts: facts.collect(),
+        facts: facts.chain(cipher).collect(),
         load: node.number("load"),
         entry: node.number("entry"),
         from,
