@@ -59,7 +59,7 @@ _TERMS: Final = {
     "hdr_size": "Header size",
     "img_size": "Image size",
     "key": "Public key",
-    "key_digest": "Key digest, as burnt into the chip",
+    "key_digest": "Key digest (eFuse)",
     "key_hash": "Key named by the image",
     "key_name": "Name of the key (a hint)",
     "keyid": "Key ID",

@@ -237,7 +237,7 @@ def test_an_esp32_image_shows_segments_and_the_digests_of_its_keys(tmp_path: Pat
     assert (told["Chip"], told["ESP-IDF version"], told["Security counter"]) == ("ESP32-C3", "v5.3.1", "7")
     assert "0x40380000" in {row["Address"] for row in rows(image, "Segments: the address map")}
     recorded = table(image, "Signatures that the file records")
-    assert recorded.columns == ("Algorithm", "Key digest, as burnt into the chip", "Image digest")
+    assert recorded.columns == ("Algorithm", "Key digest (eFuse)", "Image digest")
     assert {row[1].kind for row in recorded.rows} == {Kind.DIGEST}
     assert [found.what for found in image.signatures] == [
         "The ECDSA P-256 signature in block 0",
