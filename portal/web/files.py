@@ -137,6 +137,8 @@ def state(upload_id: str) -> Response:
 def append(upload_id: str) -> Response:
     if request.content_type != PIECE:
         abort(415, f"Expected Content-Type: {PIECE}.")
+    if "Content-Range" in request.headers:  # a second place for the same bytes: one of both would be wrong
+        raise _wrong("Content-Range", "Upload-Offset alone", "both", "Say the place with Upload-Offset.")
     offset, checksum = _number("Upload-Offset"), _checksum()
     size = _size()
     if size is None or size < SMALL:

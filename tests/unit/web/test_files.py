@@ -156,6 +156,24 @@ def test_t2_a_wrong_offset_is_409_and_changes_nothing(tus: Tus, offset: int) -> 
     assert tus.offset(path) == 100
 
 
+@pytest.mark.parametrize("offset", [0, 50, 99, 101, 150])
+def test_a_piece_with_a_gap_or_an_overlap_is_409_and_changes_nothing(tus: Tus, offset: int) -> None:
+    path = tus.opened()
+    tus.patch(path, 0, DATA[:100])
+    assert tus.patch(path, offset, DATA[offset : offset + 100]).status_code == 409
+    assert tus.offset(path) == 100
+
+
+@pytest.mark.parametrize(
+    "value", ["bytes 100-199/300", "bytes 150-249/300", "bytes 50-149/300", "bytes */300"]
+)
+def test_a_content_range_beside_the_offset_is_400(tus: Tus, value: str) -> None:
+    path = tus.opened()
+    tus.patch(path, 0, DATA[:100])
+    assert tus.patch(path, 100, DATA[100:200], {"Content-Range": value}).status_code == 400
+    assert tus.offset(path) == 100
+
+
 def test_the_same_piece_twice_is_409_and_counts_once(tus: Tus, store: LocalBlobStore) -> None:
     path = tus.opened()
     assert tus.patch(path, 0, DATA[:100]).status_code == 204
