@@ -11,6 +11,7 @@ import click
 
 from portal.clock import SystemClock
 from portal.errors import RulesError, TrustError, UnreadableFile, VerifierFault
+from portal.submissions.firmware.shown import shown
 from portal.verification import (
     BatchReport,
     Check,
@@ -234,10 +235,27 @@ def _verify_one(
         if report is not None:
             click.echo(f"  size    {report.size} bytes\n  format  {report.format}")
             click.echo(f"  sha256  {report.sha256}\n  blake3  {report.blake3}")
+            _tell_claims(report)
         width = max(len(check.id) for check in (*checks, *found))
         for check in (*checks, *found):
             click.echo(f"  {check.id:{width}}  {_word(check.outcome):14}  {check.reason}")
     return passed
+
+
+def _tell_claims(report: FileReport) -> None:
+    """What the file says of itself, in the words of the pages; long lists as how many there are."""
+    image = shown(report.document_json)
+    for group in image.groups if image else ():
+        click.echo(f"  {_plain(group.title) or 'The file says of itself'}")
+        for words, value in group.facts:
+            click.echo(f"    {_plain(words)}: {_plain(value.text)}")
+        for table in group.tables:
+            click.echo(f"    {_plain(table.title)}: {len(table.rows) + table.more}")
+
+
+def _plain(text: str) -> str:
+    """What a stranger wrote moves no cursor and colours no terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _file_json(

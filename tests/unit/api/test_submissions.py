@@ -1,8 +1,14 @@
 import hashlib
+import json
 import os
+from importlib.resources import files
+from pathlib import Path
 
+import jsonschema_rs
 import pytest
+from click.testing import CliRunner
 
+from portal.cli.main import main
 from tests.factories import Make, RecordingQueue
 from tests.unit.api.conftest import PREFIX, Machine
 
@@ -80,6 +86,25 @@ def test_certificates_and_a_time_stamp_come_along(machine: Machine, make: Make, 
     assert checks["firmware.timestamp"]["outcome"] == "unreadable"
     foreign = firmware(machine, make, timestamp_id="0" * 32)
     assert machine.post("/submissions/firmware", foreign).status_code == 404
+
+
+def test_the_report_is_the_one_of_the_command_line(
+    machine: Machine, make: Make, jobs: RecordingQueue, tmp_path: Path
+) -> None:
+    made = machine.post("/submissions/firmware", firmware(machine, make, declared_sha256="0" * 64)).get_json()
+    jobs.run_all()
+    report = machine.get(f"/submissions/{made['id']}").get_json()["report"]
+    schema = (files("portal.verification") / "report.schema.json").read_text()
+    jsonschema_rs.validate(json.loads(schema), report)
+
+    image, trust = tmp_path / "bms.bin", tmp_path / "trust.json"
+    image.write_bytes(IMAGE)
+    trust.write_text('{"version": 1, "keys": []}')
+    options = ["--declared-sha256", "0" * 64, "--at", report["time"]["at"], "--content", "--json"]
+    done = CliRunner().invoke(main, ["verify", str(image), "--trust", str(trust), *options])
+    printed = json.loads(done.stdout)
+    assert printed.pop("path") == str(image)
+    assert printed == report
 
 
 def test_firmware_without_its_file_is_refused_and_leaves_no_draft(machine: Machine, make: Make) -> None:

@@ -22,6 +22,7 @@ from tests.unit.verification.conftest import (
     signers,
     statement,
 )
+from tests.unit.verification.test_elf import by_hand
 
 __all__ = ["image", "keys", "signers"]
 
@@ -97,6 +98,18 @@ def test_a_good_image_passes(image: MakeImage, trust: Path) -> None:
     assert "firmware.signature  pass" in people.stdout
 
 
+def test_people_are_told_what_the_file_says_of_itself(image: MakeImage, trust: Path, tmp_path: Path) -> None:
+    told = lotgate("verify", image(), "--trust", trust).stdout
+    assert "  The file says of itself\n    Version: 1.4.2+7\n" in told
+    assert "    TLV entries: 3\n" in told
+    path = tmp_path / "file.srec"
+    header = bytes([7, 0, 0]) + b"a\x1b[2"
+    path.write_text(f"S0{header.hex()}{~sum(header) & 255:02X}\nS1040000FFFC\nS9030000FC\n")
+    told = lotgate("verify", path, "--trust", trust).stdout
+    assert "Header: a" in told
+    assert "\x1b" not in told
+
+
 def test_anything_but_a_pass_exits_with_1(image: MakeImage, trust: Path, tmp_path: Path, keys: Keys) -> None:
     path = image()
     declared = lotgate("verify", path, "--trust", trust, "--declared-sha256", "0" * 64, "--json")
@@ -114,7 +127,7 @@ def test_anything_but_a_pass_exits_with_1(image: MakeImage, trust: Path, tmp_pat
 
 def test_a_detached_signature_and_a_date(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "firmware.elf"
-    path.write_bytes(b"\x7fELF" + bytes(100))
+    path.write_bytes(by_hand((0x0800_0000, bytes(100))))
     signature = tmp_path / "firmware.sig"
     private = keys.private("ed25519")
     signature.write_bytes(run("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", private, "-in", path))
