@@ -28,6 +28,7 @@ pub mod cbor;
 pub mod cms;
 pub mod confined;
 pub mod content;
+pub mod digest;
 pub mod encoding;
 pub mod error;
 pub mod file;

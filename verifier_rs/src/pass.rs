@@ -1,7 +1,8 @@
 //! One read of a file, into all the digests that anybody wants of it or of a part of it.
 
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
+use crate::digest::{Sha384, Sha512};
 use crate::error::Result;
 use crate::hasher::Tree;
 use crate::source::{Progress, Sink, Source};

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use blake2::Blake2b512;
 use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 
+use crate::digest::{Sha384, Sha512};
 use crate::encoding::Base64Url;
 use crate::error::{Error, Result};
 use crate::hasher::{Digests, Tree};

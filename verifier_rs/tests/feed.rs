@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use _verifier::digest::{Sha384, Sha512};
 use _verifier::error::Error;
 use _verifier::hasher::Tree;
 use _verifier::pool::pool;
 use _verifier::source::{Progress, Sink, Source};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
 fn digests(path: &Path, from: u64, to: u64) -> Vec<Vec<u8>> {
     let source = Source::open(path).unwrap();

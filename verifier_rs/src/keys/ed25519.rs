@@ -12,7 +12,9 @@ use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
-use sha2::{Digest, Sha512};
+use sha2::Digest;
+
+use crate::digest::Sha512;
 
 /// Named in the documentation and in every report that relied on it.
 pub const RULE: &str = "RFC 8032 §5.1.7 with cofactor, canonical encodings, no small-order points";

@@ -8,8 +8,9 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
     VerificationAlgorithm,
 };
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
+use crate::digest::{Sha384, Sha512};
 use crate::keys::{Algorithm, PublicKey, Strength, ed25519, hss, mldsa, pss};
 use crate::source::Sink;
 use crate::trust::{EcdsaEncoding, Hash, Options, PssSalt, RsaPadding};

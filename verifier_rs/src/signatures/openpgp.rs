@@ -1,8 +1,9 @@
 //! OpenPGP detached signatures (RFC 9580 §10.4): armoured or binary, one or several.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
+use crate::digest::{Sha384, Sha512};
 use crate::file::Request;
 use crate::openpgp::armour;
 use crate::openpgp::certificate::{Certificate, Part};

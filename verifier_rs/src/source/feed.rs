@@ -12,11 +12,14 @@ use crate::cache::AsFound;
 use crate::error::Result;
 use crate::pool::pool;
 
-/// Small enough to stay in the processor's cache until every digest has seen it, and quickly made anew by a process
-/// that hashes no more than a few of them.
+/// Small enough to stay in the processor's cache until every digest has seen it.
 const BUFFER: usize = 256 * 1024;
 /// How many pieces are read ahead: as many as are hashed while a busy machine lets a thread wait.
 const AHEAD: usize = 6;
+/// Up to here memory that is used for the first time costs more than waiting.
+const SHORT: u64 = 32 * 1024 * 1024;
+const SHORT_BUFFER: usize = 128 * 1024;
+const SHORT_AHEAD: usize = 2;
 /// Up to here two threads cost more than they save.
 const ALONE: u64 = 1024 * 1024;
 
@@ -43,9 +46,14 @@ impl Source {
             [slowest, others @ ..] if !alone => (slowest, others),
             _ => return self.feed_here(from, to, sinks, progress),
         };
+        let (buffer, ahead) = if total <= SHORT {
+            (SHORT_BUFFER, SHORT_AHEAD)
+        } else {
+            (BUFFER, AHEAD)
+        };
         pool()?.in_place_scope(|scope| {
-            let (send, pieces) = sync_channel(AHEAD);
-            scope.spawn(move |_| self.read_ahead(from, to, others, &send));
+            let (send, pieces) = sync_channel(ahead);
+            scope.spawn(move |_| self.read_ahead(from, to, (buffer, ahead), others, &send));
             let mut position = from;
             while position < to {
                 match pieces.recv_timeout(TICK) {
@@ -66,17 +74,24 @@ impl Source {
     }
 
     /// Read pieces, feed them to `sinks` and send them on, until nobody takes them any more.
-    fn read_ahead(&self, from: u64, to: u64, sinks: &mut [&mut Sink], send: &SyncSender<Result<Piece>>) {
+    fn read_ahead(
+        &self,
+        from: u64,
+        to: u64,
+        (size, ahead): (usize, usize),
+        sinks: &mut [&mut Sink],
+        send: &SyncSender<Result<Piece>>,
+    ) {
         // Before the first byte is read: the kernel reads ahead of it.
         let mut as_found = self.as_found(from, to);
         // The one being read, those on their way, the one being hashed.
         let mut buffers: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         let mut position = from;
         while position < to {
-            let again = buffers.len() > AHEAD.saturating_add(1);
+            let again = buffers.len() > ahead.saturating_add(1);
             let mut buffer = again.then(|| buffers.pop_front()).flatten().unwrap_or_default();
             if Arc::get_mut(&mut buffer).is_none_or(|free| free.is_empty()) {
-                buffer = Arc::new(vec![0; BUFFER]);
+                buffer = Arc::new(vec![0; size]);
             }
             let room = Arc::get_mut(&mut buffer).map(Vec::as_mut_slice);
             let length = match self.fill(room.unwrap_or_default(), position, to) {

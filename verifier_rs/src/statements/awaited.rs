@@ -1,5 +1,6 @@
 //! A signature over a file that is still to be read, with something before it.
 
+use crate::digest::{Sha384, Sha512};
 use crate::keys::method::{Method, Pending};
 use crate::pass::{Pass, Ticket};
 use crate::source::Sink;
@@ -7,7 +8,7 @@ use crate::statements::registered::with_method;
 use crate::statements::signers::{self, Tried};
 use crate::trust::{Hash, Trust, TrustKey};
 
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
 use crate::encoding::Base64Url;
 

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 
+use crate::digest::{Sha384, Sha512};
 use crate::error::Result;
 use crate::file::Request;
 use crate::formats::mcuboot::trailer::Padding;
