@@ -47,6 +47,8 @@ class Upload(SupplierOwned, Base):
     declared_sha256: Mapped[str | None] = mapped_column(String(64))
     tus_metadata: Mapped[str] = mapped_column(String(4096), default="")  # as given; HEAD must repeat it
     hash_state: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # The spool file's ctime (ns) when these bytes were read back: until it changes, they are still the same.
+    read_back_at: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[UploadState] = mapped_column(enum_column(UploadState), default=UploadState.OPEN)
     refusal: Mapped[str] = mapped_column(String(500), default="")
     evidence_id: Mapped[str | None] = mapped_column(ForeignKey("evidence.id"))

@@ -27,13 +27,14 @@ from portal.evidence.ports import BlobStore
 from portal.evidence.spool import demand_room, open_spool, remove_spool
 from portal.evidence.sweep import Swept, sweep
 from portal.ledger import service as ledger
-from portal.verification import Digests, Hasher, read_back
+from portal.verification import Digests, Hasher, hash_file
 
 __all__ = [
     "Swept",
     "accept",
     "demand_declared",
     "demand_quota",
+    "demand_read_back",
     "demand_stored",
     "get_evidence",
     "receive_bytes",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 BLOCK = 1 << 20  # bytes read, written and hashed at a time
+_UNREADABLE = "The stored bytes cannot be read back: send the file again."
 _EMPTY = "an empty file proves nothing: choose the right file"
 
 
@@ -57,7 +59,7 @@ def accept(
 ) -> Evidence:
     """Take the finished, fsynced file `path` into the store and record it as evidence of the supplier.
 
-    The caller has compared it with its digests (`demand_stored`), before any transaction was open.
+    The caller has read it back, before any transaction was open.
     The blob is durable before the row is written; a crash in between leaves an orphan, never a row without
     its bytes.
     """
@@ -125,9 +127,9 @@ def receive_bytes(
                 file.write(block, hasher.size)
                 hasher.update(block)
             file.sync()
+        demand_read_back(hasher, spool / name)
         digests = hasher.digests()
         demand_declared(digests, declared_sha256)
-        demand_stored(spool / name, digests)
         if quota is not None:
             demand_quota(session, actor, digests.size, quota)
         return accept(session, actor, clock, store, path=spool / name, digests=digests, filename=filename)
@@ -167,16 +169,30 @@ def demand_declared(digests: Digests, declared_sha256: str | None) -> None:
         )
 
 
-def demand_stored(path: Path, digests: Digests) -> None:
-    """Raises StorageFailed unless the bytes on the disk, read back, are those that were hashed on arrival."""
+def demand_read_back(hasher: Hasher, path: Path) -> None:
+    """Raises StorageFailed unless what was just written and synced is on the disk as it was hashed."""
     try:
-        size, blake3 = read_back(path)
+        same = hasher.read_back(path)
     except (OSError, UnreadableFile) as error:
-        raise StorageFailed("The stored bytes cannot be read back: send the file again.") from error
-    if (size, blake3) != (digests.size, digests.blake3):
+        raise StorageFailed(_UNREADABLE) from error
+    if not same:
         raise StorageFailed(
-            f"The stored bytes are not those that arrived: expected {digests.size} bytes with BLAKE3 "
-            f"{digests.blake3}, found {size} with {blake3}. Send the file again and tell the administrator."
+            f"The stored bytes are not those that arrived (of the first {hasher.size}). Send the file again "
+            "and tell the administrator."
+        )
+
+
+def demand_stored(path: Path, digests: Digests) -> None:
+    """Raises StorageFailed unless the whole file, read again, has these digests."""
+    try:
+        found = hash_file(path)
+    except (OSError, UnreadableFile) as error:
+        raise StorageFailed(_UNREADABLE) from error
+    if found != digests:
+        raise StorageFailed(
+            f"The stored bytes are not those that arrived: expected {digests.size} bytes with SHA-256 "
+            f"{digests.sha256}, found {found.size} with {found.sha256}. Send the file again and tell the "
+            "administrator."
         )
 
 

@@ -56,6 +56,11 @@ class SpoolFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
+    @property
+    def changed(self) -> int:
+        """When anything about the file was last changed (ns): its ctime, which nobody can set back."""
+        return os.fstat(self._descriptor).st_ctime_ns
+
     def cut(self, size: int) -> None:
         """Drop what is beyond `size`: it was never acknowledged.
 

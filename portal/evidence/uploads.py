@@ -2,12 +2,14 @@
 
 What is acknowledged is durable: a stride of bytes is written and hashed in one pass, fsynced, and only then
 recorded with the hash state, in one row. The process may die anywhere; the next one cuts the spool file back
-to the recorded offset and goes on hashing from the recorded state.
+to the recorded offset and goes on hashing from the recorded state. Each stride is read back and hashed again
+while the disk's cache still has it; the file's ctime then tells whether anybody has touched it since.
 """
 
 import hashlib
 import hmac
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +32,7 @@ from portal.errors import (
     StorageFailed,
     TooLarge,
     TooMany,
+    UnreadableFile,
     VerifierStateError,
 )
 from portal.evidence.models import Evidence, Upload, UploadState
@@ -40,6 +43,7 @@ from portal.evidence.service import (
     accept,
     demand_declared,
     demand_quota,
+    demand_read_back,
     demand_stored,
     supplier_of,
 )
@@ -64,6 +68,10 @@ class Vault:
     max_bytes: int
     quota_bytes: int
     expiry: timedelta
+
+    def seal(self, upload: Upload) -> bytes:
+        """The key that seals the hash states of one upload, so that they count for no other."""
+        return hmac.digest(self.key, upload.id.encode(), "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ def append(
         yield
         yield from _demand_whole(upload, file, offset)
         file.cut(offset)
-        hasher = _resume(upload, file, vault.key)
+        hasher = yield from _resume(upload, file, vault.seal(upload))
         piece = _Piece(file, hasher, source, checksum)
         wanted = room if length is None else length
         while piece.taken < wanted and not piece.ended:
@@ -202,7 +210,7 @@ def complete(session: Session, actor: Actor, clock: Clock, vault: Vault, upload:
         if not unfinished(upload):
             return
         yield from _demand_whole(upload, file, upload.length)
-        hasher = _resume(upload, file, vault.key)
+        hasher = yield from _resume(upload, file, vault.seal(upload))
         yield from _finish(session, actor, clock, vault, upload, file, hasher)
 
 
@@ -267,22 +275,31 @@ def _cut_short(piece: "_Piece", length: int | None, *, kept: bool) -> InvalidInp
     )
 
 
-def _resume(upload: Upload, file: SpoolFile, key: bytes) -> Hasher:
-    """The hasher as it was at the recorded offset; from the stored bytes when its state does not hold."""
+def _resume(upload: Upload, file: SpoolFile, key: bytes) -> Generator[None, None, Hasher]:
+    """The hasher as it was at the recorded offset; from the stored bytes when its state does not hold.
+
+    Stored bytes that somebody may have touched since they were read back are read once more, and the upload
+    is refused for good when they are others.
+    """
     if upload.offset == 0:
         return Hasher()
-    try:
+    hasher = None
+    # Another key (it was changed) or another version of the verifier: then the bytes themselves tell.
+    with suppress(VerifierStateError):
         hasher = Hasher.resume(upload.hash_state or b"", key)
-        if hasher.size == upload.offset:
-            return hasher
-    except VerifierStateError:
-        pass  # another key (it was changed) or another version of the verifier: the bytes themselves tell
-    hasher = Hasher()
+    if hasher is not None and hasher.size == upload.offset and upload.read_back_at == file.changed:
+        return hasher
+    stored = Hasher()
     try:
-        hasher.update_from_file(file.path, 0, upload.offset)
-    except OSError as error:
+        stored.update_from_file(file.path, 0, upload.offset)
+    except (OSError, UnreadableFile) as error:
         raise StorageFailed("The bytes of this upload cannot be read again: start it anew.") from error
-    return hasher
+    if hasher is not None and hasher.size == upload.offset and hasher.digests() != stored.digests():
+        _end(upload, UploadState.REFUSED)
+        upload.refusal = f"The stored bytes are not the {upload.offset} that arrived."
+        yield
+        raise StorageFailed(f"{upload.refusal} Start the upload again and tell the administrator.")
+    return stored
 
 
 class _Piece:
@@ -312,6 +329,7 @@ class _Piece:
                 self.unrecorded += len(block)
             self.ended = len(block) < wanted
         self.file.sync()
+        demand_read_back(self.hasher, self.file.path)
 
     def _read(self, wanted: int) -> bytes:
         try:
@@ -332,7 +350,8 @@ class _Piece:
 def _record(upload: Upload, clock: Clock, vault: Vault, piece: _Piece) -> CommitPoints:
     """Record what is durable by now, in a transaction of its own. The lock keeps every other writer out."""
     upload.offset = piece.hasher.size
-    upload.hash_state = piece.hasher.export_state(vault.key)
+    upload.hash_state = piece.hasher.export_state(vault.seal(upload))
+    upload.read_back_at = piece.file.changed
     upload.expires_at = clock.now() + vault.expiry
     piece.unrecorded = 0
     yield
@@ -347,13 +366,13 @@ def _finish(
     file: SpoolFile,
     hasher: Hasher,
 ) -> CommitPoints:
-    """The last byte is durable and recorded: read it back and store it; then one commit for the rest.
+    """The last byte is durable, recorded and read back: store it; then one commit for the rest.
 
     Because the full offset is recorded before the bytes are linked into the store, no later request ever
     writes to a file that the store has.
     """
     digests = hasher.digests()
-    why = _damage(file, digests)  # takes long; no transaction is open
+    why = _damage(upload, file, digests)
     upload = load_upload(session, clock, upload.id)
     try:
         if why is not None:
@@ -376,7 +395,10 @@ def _finish(
     remove_spool(vault.spool, upload.id)
 
 
-def _damage(file: SpoolFile, digests: Digests) -> StorageFailed | None:
+def _damage(upload: Upload, file: SpoolFile, digests: Digests) -> StorageFailed | None:
+    """What is wrong with the stored bytes. They are read once more where they may have changed since."""
+    if (file.size, file.changed) == (digests.size, upload.read_back_at):
+        return None
     try:
         demand_stored(file.path, digests)
     except StorageFailed as error:

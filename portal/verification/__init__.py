@@ -12,7 +12,7 @@ from portal.verification.contents import (
     published_key,
 )
 from portal.verification.files import FileReport, verify_file
-from portal.verification.hashing import Digests, Hasher, Progress, hash_file, read_back
+from portal.verification.hashing import Digests, Hasher, Progress, hash_file
 from portal.verification.outcomes import Check, Outcome, worst
 from portal.verification.trust import (
     PURPOSES,
@@ -56,7 +56,6 @@ __all__ = [
     "load_rules",
     "own_rules",
     "published_key",
-    "read_back",
     "verify_attestations",
     "verify_file",
     "worst",

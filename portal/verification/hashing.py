@@ -56,6 +56,14 @@ class Hasher:
         """
         self._native.update_from_file(path, offset, length, progress)
 
+    @contained
+    def read_back(self, path: str | PathLike[str]) -> bool:
+        """Read again, from a file, what was fed since the last time (or since `resume`): is it the same?
+
+        Raises OSError when it cannot be read, UnreadableFile when it changes meanwhile.
+        """
+        return self._native.read_back(path)
+
     @property
     def size(self) -> int:
         """How many bytes were fed."""
@@ -92,12 +100,3 @@ def hash_file(path: str | PathLike[str], progress: Progress | None = None) -> Di
     Raises OSError when it cannot be read, UnreadableFile when it is not a regular file or changes meanwhile.
     """
     return _digests(_verifier.hash_file(path, progress))
-
-
-@contained
-def read_back(path: str | PathLike[str]) -> tuple[int, str]:
-    """Size and BLAKE3 of a file that was just written, on all cores: whether the disk has what was hashed.
-
-    Raises OSError when it cannot be read, UnreadableFile when it is not a regular file or changes meanwhile.
-    """
-    return _verifier.read_back(path)

@@ -14,8 +14,6 @@ const CHUNK: usize = blake3::CHUNK_LEN;
 const CHUNK_U64: u64 = 1024;
 /// Below this, starting a second thread costs more than it saves.
 const PARALLEL: usize = 256 * 1024;
-/// Bytes that are read at once, while those before them are hashed.
-const READ_BACK: usize = 4 * 1024 * 1024;
 
 /// What a file is: its length and its digests, each under its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,35 +141,14 @@ impl Tree {
     }
 }
 
-/// Size and BLAKE3 of a file that was just written, on all cores: whether the disk has what was hashed before.
-pub fn read_back(path: &Path) -> Result<(u64, [u8; 32])> {
-    let (source, pool) = (Source::open(path)?, pool()?);
-    let mut hasher = blake3::Hasher::new();
-    let (mut present, mut next) = (vec![0; READ_BACK], vec![0; READ_BACK]);
-    let mut got = source.read_some(&mut present, 0)?;
-    let mut at = 0_u64;
-    while got > 0 {
-        at = at.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
-        let data = present.get(..got).unwrap_or_default();
-        let (read, ()) = pool.join(
-            || source.read_some(&mut next, at),
-            || {
-                hasher.update_rayon(data);
-            },
-        );
-        got = read?;
-        std::mem::swap(&mut present, &mut next);
-    }
-    source.ensure_unchanged()?;
-    Ok((at, *hasher.finalize().as_bytes()))
-}
-
 /// Hashes what it is fed; its state can leave the process.
 #[derive(Clone, Default)]
 pub struct Hasher {
     size: u64,
     sha256: Sha256,
     tree: Tree,
+    /// Up to where the stored bytes were read back, and their tree.
+    confirmed: (u64, Tree),
 }
 
 /// Names the layout below and the crate whose internal state is stored in it.
@@ -231,6 +208,23 @@ impl Hasher {
             self.size = self.size.saturating_add(length);
         }
         Ok(())
+    }
+
+    /// Read back from the file what was fed since the last time, or since the state was taken up, and hash it again.
+    /// Returns whether it is what was fed.
+    pub fn read_back(&mut self, path: &Path, progress: &mut Progress<'_>) -> Result<bool> {
+        let (from, tree) = self.confirmed.clone();
+        let source = Source::open(path)?;
+        if source.size() < self.size {
+            return Ok(false);
+        }
+        let mut blake3 = Sink::Blake3(tree);
+        source.feed(from, self.size, &mut [&mut blake3], progress)?;
+        let same = matches!(&blake3, Sink::Blake3(found) if found.digest() == self.tree.digest());
+        if same {
+            self.confirmed = (self.size, self.tree.clone());
+        }
+        Ok(same)
     }
 
     /// The digests so far; the hasher can go on.
@@ -303,14 +297,16 @@ impl Hasher {
         let consistent = chunks.checked_mul(CHUNK_U64)?.checked_add(tail) == Some(size)
             && (chunks != 1 || tail > 0)
             && values(chunks) == u32::from(*count);
+        let tree = Tree {
+            stack,
+            chunks,
+            tail: rest.to_vec(),
+        };
         consistent.then(|| Hasher {
             size,
             sha256,
-            tree: Tree {
-                stack,
-                chunks,
-                tail: rest.to_vec(),
-            },
+            confirmed: (size, tree.clone()),
+            tree,
         })
     }
 }

@@ -202,6 +202,13 @@ impl Hasher {
         })
     }
 
+    fn read_back(&self, py: Python<'_>, path: PathBuf) -> PyResult<bool> {
+        self.with(py, |hasher| {
+            let mut nobody = |_| Ok(());
+            hasher.read_back(&path, &mut Progress::new(&mut nobody))
+        })
+    }
+
     #[getter]
     fn size(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |hasher| Ok(hasher.size()))
@@ -230,12 +237,6 @@ fn hash_file(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyRe
         source::hash_file(&path, progress)
     })?;
     Ok(digests.into())
-}
-
-#[pyfunction]
-fn read_back(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
-    let (size, blake3) = detached(py, None, |_| hasher::read_back(&path))?;
-    Ok((size, hex(&blake3)))
 }
 
 /// A key of a trust file, as far as people need to see it.
@@ -487,7 +488,7 @@ mod _verifier {
     #[pymodule_export]
     use super::{
         Children, Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
-        published_key, read_back, serve_child, verify_file,
+        published_key, serve_child, verify_file,
     };
 
     #[pymodule_export]

@@ -28,7 +28,7 @@ from portal.errors import (
 from portal.evidence import uploads
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.service import BLOCK
-from portal.evidence.spool import open_spool
+from portal.evidence.spool import SpoolFile, open_spool
 from portal.evidence.uploads import Checksum, CommitPoints, Source, Vault
 from portal.ledger.models import Entry
 from portal.verification import Digests, Hasher
@@ -321,15 +321,56 @@ def test_a_cut_hash_state_is_not_believed(bench: Bench) -> None:
 
 
 def test_the_hash_state_of_another_upload_is_not_believed(bench: Bench) -> None:
-    """Sealed with the same key and over as many bytes, but other ones."""
+    """Sealed by the same portal and over as many bytes, but other ones."""
     one, two = bench.opened(len(DATA)), bench.opened(len(DATA))
     bench.append(one, DATA[:1000], 0)
     bench.append(two, b"y" * 1000, 0)
     bench.load(one).hash_state = bench.load(two).hash_state
     bench.session.commit()
+    bench.append(one, DATA[1000:], 1000)
+    evidence = uploads.evidence_of(bench.session, bench.load(one))
+    assert evidence is not None
+    assert evidence.sha256 == hashlib.sha256(DATA).hexdigest()
+
+
+def test_acknowledged_bytes_that_somebody_changed_refuse_the_upload_for_good(bench: Bench) -> None:
+    upload = bench.opened(len(DATA))
+    bench.append(upload, DATA[:1000], 0)
+    path = bench.vault.spool / upload.id
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"?")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if nothing had happened
+    with pytest.raises(StorageFailed, match="not the 1000 that arrived"):
+        bench.append(upload, DATA[1000:], 1000)
+    with pytest.raises(Gone, match="not the 1000 that arrived"):
+        bench.load(upload)
+
+
+def test_bytes_that_were_touched_and_are_the_same_are_read_again_and_count(bench: Bench) -> None:
+    upload = bench.opened(len(DATA))
+    bench.append(upload, DATA[:1000], 0)
+    os.utime(bench.vault.spool / upload.id)
+    bench.append(upload, DATA[1000:], 1000)
+    assert uploads.evidence_of(bench.session, bench.load(upload)) is not None
+
+
+def test_a_disk_that_keeps_other_bytes_than_it_was_given_refuses_the_piece(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = bench.opened(len(DATA))
+    write = SpoolFile.write
+
+    def badly(file: SpoolFile, data: bytes, offset: int) -> None:
+        write(file, data[:-1] + bytes([data[-1] ^ 1]), offset)
+
+    monkeypatch.setattr(SpoolFile, "write", badly)
     with pytest.raises(StorageFailed, match="not those that arrived"):
-        bench.append(one, DATA[1000:], 1000)
-    assert list(bench.vault.store.list()) == []
+        bench.append(upload, DATA[:1000], 0)
+    monkeypatch.undo()
+    assert bench.load(upload).offset == 0
+    bench.append(upload, DATA, 0)
+    assert uploads.evidence_of(bench.session, bench.load(upload)) is not None
 
 
 def test_a_forged_hash_state_is_not_believed(bench: Bench) -> None:

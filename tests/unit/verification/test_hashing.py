@@ -12,7 +12,7 @@ import pytest
 
 from portal import _verifier
 from portal.errors import UnreadableFile, VerifierFault, VerifierStateError
-from portal.verification import Hasher, hash_file, read_back
+from portal.verification import Hasher, hash_file
 from portal.verification.faults import contained
 
 KEY = bytes(range(32))
@@ -97,14 +97,27 @@ def test_stored_bytes_are_hashed_again_from_disk(tmp_path: Path) -> None:
     assert hasher.digests() == hash_file(path), "a refused update changes nothing"
 
 
-@pytest.mark.parametrize("size", [0, 1, 4 << 20, (4 << 20) + 1, 9_000_001])
-def test_what_was_written_is_read_back(tmp_path: Path, size: int) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(content(size))
-    digests = hash_file(path)
-    assert read_back(path) == (digests.size, digests.blake3)
+def test_what_was_written_is_read_back_piece_by_piece(tmp_path: Path) -> None:
+    data, path = content(9_000_001), tmp_path / "file"
+    path.write_bytes(b"")
+    hasher, done = Hasher(), 0
+    for size in (1, 1023, 4 << 20, (4 << 20) + 1, 0):
+        piece = data[done : done + size]
+        with path.open("ab") as out:
+            out.write(piece)
+        hasher.update(piece)
+        assert hasher.read_back(path)
+        done += size
+    resumed = Hasher.resume(hasher.export_state(KEY), KEY)
+    resumed.update(data[done:])
+    assert not resumed.read_back(path), "these bytes are not there yet"
+    with path.open("ab") as out:
+        out.write(data[done:-1] + b"?")
+    assert not resumed.read_back(path), "the last byte is another"
+    path.write_bytes(data)
+    assert resumed.read_back(path)
     with pytest.raises(UnreadableFile, match="directory"):
-        read_back(tmp_path)
+        resumed.read_back(tmp_path)
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
