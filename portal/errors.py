@@ -97,6 +97,12 @@ class StorageFailed(LotgateError):
     code = "storage_failed"
 
 
+class LedgerError(LotgateError):
+    """Something in the ledger, or about it, does not hold: a proof, a checkpoint, a signature, a tile."""
+
+    code = "ledger_error"
+
+
 class PolicyError(LotgateError):
     """A policy or questionnaire file does not hold together."""
 

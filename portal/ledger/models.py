@@ -1,8 +1,8 @@
-"""The table of ledger entries."""
+"""The tables of the ledger: entries, and the transparency logs that publish them."""
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Digest
@@ -12,7 +12,8 @@ class Entry(Base):
     """One line of the append-only ledger.
 
     `body` is canonical JSON (RFC 8785) of at most 65,535 bytes and holds digests, never evidence itself;
-    `hash` = SHA-256 over 0x00 ‖ previous hash ‖ body. Triggers refuse UPDATE and DELETE.
+    `hash` = SHA-256 over 0x00 ‖ previous hash ‖ body. `salt` (256 bits, hex) and `tag` are for its leaf in
+    the log (portal/ledger/leaves.py). Triggers refuse UPDATE and DELETE.
     """
 
     __tablename__ = "ledger_entries"
@@ -23,5 +24,58 @@ class Entry(Base):
     subject_id: Mapped[str] = mapped_column(String(64), index=True)
     supplier_id: Mapped[str | None] = mapped_column(String(32), index=True)
     body: Mapped[str] = mapped_column(Text)
+    salt: Mapped[Digest]
+    tag: Mapped[str | None] = mapped_column(String(32))
     previous: Mapped[Digest]
     hash: Mapped[Digest] = mapped_column(unique=True)
+
+
+class WatchKey(Base):
+    """A supplier's key (256 bits, hex) to the tags of its entries: who has it finds them in the log."""
+
+    __tablename__ = "ledger_watch_keys"
+    supplier_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[Digest]
+    created_at: Mapped[datetime]
+
+
+class Log(Base):
+    """One transparency log. Its entry 0 is the ledger's entry `first_seq`.
+
+    `head` is the size of its newest checkpoint and moves by compare-and-swap. `keys` are verifier keys, one a
+    line. At most one log is open.
+    """
+
+    __tablename__ = "ledger_logs"
+    __table_args__ = (
+        CheckConstraint("head >= 0", name="head"),
+        UniqueConstraint("open"),
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    origin: Mapped[str] = mapped_column(String(200), unique=True)
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    keys: Mapped[str] = mapped_column(Text)
+    head: Mapped[int] = mapped_column(BigInteger)
+    open: Mapped[bool | None]  # true, or nothing once it is closed: so the constraint above counts open ones
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class Tile(Base):
+    """The hashes of one tile, concatenated; it only grows, to 8,192 bytes (C2SP tlog-tiles)."""
+
+    __tablename__ = "ledger_tiles"
+    log: Mapped[int] = mapped_column(ForeignKey("ledger_logs.number"), primary_key=True, autoincrement=False)
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SignedCheckpoint(Base):
+    """A checkpoint as it was signed: the note with its signatures. Triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "ledger_checkpoints"
+    log: Mapped[int] = mapped_column(ForeignKey("ledger_logs.number"), primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    note: Mapped[str] = mapped_column(Text)

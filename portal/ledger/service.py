@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, rfc3339
 from portal.errors import TooLarge
-from portal.ledger.models import Entry
+from portal.ledger.leaves import new_salt, tag
+from portal.ledger.models import Entry, WatchKey
 
 GENESIS = "0" * 64
 MAX_BODY_BYTES = 65_535  # an entry must fit a C2SP tlog-tiles entry bundle, whose lengths are 16 bits
@@ -29,6 +30,16 @@ def link(previous: str, body: bytes) -> str:
     return hashlib.sha256(b"\x00" + bytes.fromhex(previous) + body).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """An entry to be made: `kind` is `noun.verb` ("evidence.accepted"), `body` holds digests and names."""
+
+    kind: str
+    subject_id: str
+    body: dict[str, Any]
+    supplier_id: str | None = None
+
+
 def append(
     session: Session,
     clock: Clock,
@@ -36,37 +47,68 @@ def append(
     subject_id: str,
     body: dict[str, Any],
     supplier_id: str | None = None,
-) -> Entry:
-    """Append one entry in the caller's transaction and return it.
+) -> None:
+    """Append one entry in the caller's transaction. Raises TooLarge over 65,535 bytes."""
+    append_all(session, clock, [New(kind, subject_id, body, supplier_id)])
 
-    `kind` is `noun.verb` ("evidence.accepted"); `body` holds digests and names of things, JSON types only.
+
+def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
+    """Append entries in their order, in the caller's transaction.
+
     Sequence, time, kind and subject become part of what is hashed. Raises TooLarge over 65,535 bytes.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     last = session.execute(select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (0, GENESIS)
+    first, previous = (last.seq + 1, last.hash) if last else (0, GENESIS)
     now = clock.now()
-    canonical = rfc8785.dumps(
-        {"seq": seq, "at": rfc3339(now), "kind": kind, "subject": subject_id, "supplier": supplier_id, **body}
-    )
-    if len(canonical) > MAX_BODY_BYTES:
-        raise TooLarge(
-            f"ledger entry {kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}"
+    watch = {
+        owner: watch_key(session, clock, owner) for owner in {new.supplier_id for new in entries} if owner
+    }
+    rows = []
+    for seq, new in enumerate(entries, first):
+        canonical = rfc8785.dumps(
+            {
+                "seq": seq,
+                "at": rfc3339(now),
+                "kind": new.kind,
+                "subject": new.subject_id,
+                "supplier": new.supplier_id,
+                **new.body,
+            }
         )
-    entry = Entry(
-        seq=seq,
-        at=now,
-        kind=kind,
-        subject_id=subject_id,
-        supplier_id=supplier_id,
-        body=canonical.decode(),
-        previous=previous,
-        hash=link(previous, canonical),
-    )
-    session.add(entry)
-    session.flush()  # the next append of this transaction reads this one's sequence number
-    return entry
+        if len(canonical) > MAX_BODY_BYTES:
+            raise TooLarge(
+                f"ledger entry {new.kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}"
+            )
+        linked = link(previous, canonical)
+        rows.append(
+            {
+                "seq": seq,
+                "at": now,
+                "kind": new.kind,
+                "subject_id": new.subject_id,
+                "supplier_id": new.supplier_id,
+                "body": canonical.decode(),
+                "salt": new_salt(),
+                "tag": tag(watch[new.supplier_id], seq) if new.supplier_id else None,
+                "previous": previous,
+                "hash": linked,
+            }
+        )
+        previous = linked
+    if rows:
+        session.execute(insert(Entry), rows)
+
+
+def watch_key(session: Session, clock: Clock, supplier_id: str) -> str:
+    """The supplier's key to the tags of its entries (hex); made when it is first needed."""
+    found = session.get(WatchKey, supplier_id)
+    if found is None:
+        found = WatchKey(supplier_id=supplier_id, key=new_salt(), created_at=clock.now())
+        session.add(found)
+        session.flush()
+    return found.key
 
 
 @dataclass(frozen=True, slots=True)

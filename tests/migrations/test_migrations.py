@@ -16,7 +16,8 @@ from portal.accounts.models import Organisation, OrganisationKind
 from portal.cli.database import alembic_config, migrate
 from portal.clock import FixedClock
 from portal.db import open_engine, open_session
-from portal.ledger.models import Entry
+from portal.ledger.leaves import tag
+from portal.ledger.models import Entry, WatchKey
 from portal.ledger.service import append, verify_chain
 from portal.models import metadata
 from portal.submissions.firmware.models import FirmwareRelease
@@ -51,7 +52,7 @@ def with_rows(engine: Engine) -> None:
         session.add(Supplier(id="s" * 32, name="Maker", created_at=NOW))
         session.flush()
         session.add(Product(supplier_id="s" * 32, model="M", name="Pack", tier=2, created_at=NOW))
-        append(session, FixedClock(NOW), "supplier.created", "s" * 32, {"name": "Maker"})
+        append(session, FixedClock(NOW), "supplier.created", "s" * 32, {"name": "Maker"}, "s" * 32)
         session.commit()
 
 
@@ -77,14 +78,17 @@ def test_a_second_upgrade_changes_nothing_and_keeps_rows(engine: Engine) -> None
 
 def test_rows_of_the_first_schema_come_along(engine: Engine) -> None:
     config: Config = alembic_config()
+    with_rows(engine)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
-    with_rows(engine)
+    assert "salt" not in {column["name"] for column in inspect(engine).get_columns("ledger_entries")}
     migrate(engine)
     with open_session(engine) as session:
         assert session.scalars(select(Product.model)).all() == ["M"]
         assert list(verify_chain(session)) == []
+        entry, watch = session.scalars(select(Entry)).one(), session.scalars(select(WatchKey)).one()
+        assert (len(entry.salt), entry.tag) == (64, tag(watch.key, 0))
     assert "due_on" in {column["name"] for column in inspect(engine).get_columns("change_requests")}
 
 
@@ -139,7 +143,17 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
 
 
 @pytest.mark.parametrize(
-    "table", ["account_events", "answers", "assessments", "checks", "decisions", "evidence", "ledger_entries"]
+    "table",
+    [
+        "account_events",
+        "answers",
+        "assessments",
+        "checks",
+        "decisions",
+        "evidence",
+        "ledger_checkpoints",
+        "ledger_entries",
+    ],
 )
 def test_append_only_tables_carry_their_triggers(engine: Engine, table: str) -> None:
     question = (

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from portal.cli.database import migrate
-from portal.clock import FixedClock
+from portal.clock import Clock, FixedClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import TooLarge
 from portal.ledger.models import Entry
@@ -63,6 +63,11 @@ def chain(session: TenantSession, clock: FixedClock) -> list[Entry]:
     return entries
 
 
+def made(session: TenantSession, clock: Clock, kind: str, subject_id: str, body: dict[str, Any]) -> Entry:
+    append(session, clock, kind, subject_id, body)
+    return session.scalars(select(Entry).order_by(Entry.seq.desc()).limit(1)).one()
+
+
 def faults(engine: Engine) -> list[tuple[str, str]]:
     with open_session(engine) as session:
         return [(fault.where, fault.text) for fault in verify_chain(session)]
@@ -95,7 +100,7 @@ def test_the_text_is_canonical_json_byte_by_byte(session: TenantSession) -> None
     """RFC 8785: members by their UTF-16 code units, shortest numbers, nothing escaped that need not be."""
     clock = FixedClock(datetime(2026, 11, 21, 12, 0, 0, 120_000, tzinfo=UTC))
     body = {"z": 1.50, "a": [True, None, 1e21], "é": 'µ\n"', "\U0001f50b": "x", "\ufb33": 10.0}
-    entry = append(session, clock, "test.made", "t" * 32, body)
+    entry = made(session, clock, "test.made", "t" * 32, body)
     text = (
         '{"a":[true,null,1e+21],"at":"2026-11-21T12:00:00.120000Z","kind":"test.made","seq":0,"subject":"'
         + "t" * 32
@@ -116,7 +121,7 @@ def test_the_order_of_members_and_the_zone_of_the_clock_do_not_matter(
         (other, utc.astimezone(datetime.strptime("+05:30", "%z").tzinfo), {"two": 2, "one": 1}),
     ):
         with open_session(database) as session:
-            hashes.append(append(session, FixedClock(at), "test.made", "t" * 32, body).hash)
+            hashes.append(made(session, FixedClock(at), "test.made", "t" * 32, body).hash)
             session.commit()
         assert faults(database) == []  # read back, the time is told as it was hashed
     other.dispose()
@@ -126,9 +131,9 @@ def test_the_order_of_members_and_the_zone_of_the_clock_do_not_matter(
 def test_a_text_may_be_as_long_as_a_tile_takes_and_not_a_byte_longer(
     session: TenantSession, clock: FixedClock
 ) -> None:
-    empty = append(session, clock, "test.made", "t" * 32, {"text": ""})
+    empty = made(session, clock, "test.made", "t" * 32, {"text": ""})
     room = MAX_BODY_BYTES - len(empty.body.encode())
-    assert len(append(session, clock, "test.made", "t" * 32, {"text": "x" * room}).body) == MAX_BODY_BYTES
+    assert len(made(session, clock, "test.made", "t" * 32, {"text": "x" * room}).body) == MAX_BODY_BYTES
     with pytest.raises(TooLarge, match="at most 65535 bytes, found 65536"):
         append(session, clock, "test.made", "t" * 32, {"text": "é" + "x" * (room - 1)})
     assert [entry.seq for entry in session.scalars(select(Entry).order_by(Entry.seq))] == [0, 1]
@@ -140,9 +145,9 @@ def test_a_text_may_be_as_long_as_a_tile_takes_and_not_a_byte_longer(
 def test_several_entries_of_one_transaction_are_in_order(
     session: TenantSession, clock: FixedClock, engine: Engine
 ) -> None:
-    made = [append(session, clock, "test.made", f"{number}", {}).seq for number in range(3)]
+    places = [made(session, clock, "test.made", f"{number}", {}).seq for number in range(3)]
     session.commit()
-    assert (made, faults(engine)) == ([0, 1, 2], [])
+    assert (places, faults(engine)) == ([0, 1, 2], [])
 
 
 def test_what_is_rolled_back_leaves_no_gap(
@@ -150,7 +155,7 @@ def test_what_is_rolled_back_leaves_no_gap(
 ) -> None:
     append(session, clock, "test.regretted", "t" * 32, {})
     session.rollback()
-    assert append(session, clock, "test.made", "t" * 32, {}).seq == COUNT
+    assert made(session, clock, "test.made", "t" * 32, {}).seq == COUNT
     session.commit()
     assert faults(engine) == []
 
@@ -265,7 +270,7 @@ def swap_two(forger: Forger) -> None:
 def insert_one(forger: Forger) -> None:
     for seq in (4, 3):
         forger.set(seq, seq=seq + 1)
-    columns = "at, kind, subject_id, supplier_id, body, previous"
+    columns = "at, kind, subject_id, supplier_id, body, salt, previous"
     forger.do(
         f"INSERT INTO ledger_entries (seq, hash, {columns}) "
         f"SELECT 3, 'x', {columns} FROM ledger_entries WHERE seq = 2"
@@ -343,7 +348,7 @@ def test_a_replaced_row_gets_past_the_triggers_but_not_past_the_chain(
 ) -> None:
     session.close()
     database = sqlite3.connect(path, isolation_level=None)
-    columns = "at, subject_id, supplier_id, body, previous, hash"
+    columns = "at, subject_id, supplier_id, body, salt, previous, hash"
     database.execute(
         f"INSERT OR REPLACE INTO ledger_entries (seq, kind, {columns}) "
         f"SELECT seq, 'test.other', {columns} FROM ledger_entries WHERE seq = 2"

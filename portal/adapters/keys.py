@@ -1,0 +1,134 @@
+"""Private keys and the signer's memory as files, the embedded default: mode 0600 in a folder of 0700."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
+from portal.errors import LedgerError, StorageFailed
+from portal.evidence.spool import sync_folder
+from portal.ledger.notes import Checkpoint, decoded
+from portal.ledger.ports import Purpose
+
+PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
+_KINDS: dict[Purpose, type[Ed25519PrivateKey] | type[MLDSA44PrivateKey]] = {
+    Purpose.LOG_ED25519: Ed25519PrivateKey,
+    Purpose.LOG_ML_DSA_44: MLDSA44PrivateKey,
+}
+
+
+class KeyFolder:
+    """Keys as PKCS#8 in PEM, `<purpose>.pem`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[Purpose, PrivateKey] = {}
+
+    def create(self, purpose: Purpose) -> None:
+        _private_folder(self.folder)
+        path = self._path(purpose)
+        if path.exists():
+            raise LedgerError(f"{path} is there already: a key is made once and never replaced")
+        pem = (
+            _KINDS[purpose]
+            .generate()
+            .private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        _write(path, pem)
+
+    def public(self, purpose: Purpose) -> bytes:
+        return self._key(purpose).public_key().public_bytes_raw()
+
+    def sign(self, purpose: Purpose, message: bytes) -> bytes:
+        return self._key(purpose).sign(message)
+
+    def _path(self, purpose: Purpose) -> Path:
+        return self.folder / f"{purpose.value}.pem"
+
+    def _key(self, purpose: Purpose) -> PrivateKey:
+        if purpose not in self._read:
+            path = self._path(purpose)
+            try:
+                if path.stat().st_mode & 0o077:
+                    raise LedgerError(f"{path} may be read by others: run chmod 600")
+                key = serialization.load_pem_private_key(path.read_bytes(), None)
+            except OSError as error:
+                raise LedgerError(f"the key {path} cannot be read: {error.strerror}") from None
+            except (ValueError, TypeError, UnsupportedAlgorithm):
+                raise LedgerError(
+                    f"{path} is not a private key in PEM (PKCS#8, without a password)"
+                ) from None
+            if not isinstance(key, _KINDS[purpose]):
+                raise LedgerError(f"{path} is a key of another kind than {purpose.value}")
+            self._read[purpose] = key
+        return self._read[purpose]
+
+
+class MemoryFile:
+    """What was signed last, in one small file that no backup brings back: it is what notices a stale one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        _private_folder(self.path.parent)
+        try:
+            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StorageFailed(f"{self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def last(self, origin: str) -> Checkpoint | None:
+        try:
+            found = json.loads(self.path.read_text("utf-8"))
+            checkpoint = Checkpoint.parse(f"{found['origin']}\n{found['size']}\n{found['root']}\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerError(f"{self.path} cannot be read: {error.strerror}") from None
+        except (ValueError, LookupError, TypeError, LedgerError):
+            raise LedgerError(f"{self.path} is damaged: nothing is signed without it") from None
+        if checkpoint.origin != origin:
+            raise LedgerError(f"{self.path} is the memory of {checkpoint.origin}, not of {origin}")
+        return checkpoint
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        origin, size, root = checkpoint.body.splitlines()
+        decoded(root, "root")
+        _write(self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n")
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, durably, readable by its owner only."""
+    partial = path.with_suffix(".part")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageFailed(f"{path} could not be written: {error.strerror}") from error

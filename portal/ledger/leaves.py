@@ -1,0 +1,75 @@
+"""What of an entry goes into the public log: nothing that tells one supplier of another.
+
+A leaf is canonical JSON (RFC 8785): when, a commitment to the entry's text, and a tag by which the supplier
+finds its own. The commitment is salted, so that nobody can try likely texts; the tag is another one for
+each entry, so that nobody without the supplier's key can tell that two entries are about the same one. Who is
+given text and salt (in a receipt or a bundle) can make the leaf again.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from portal.errors import LedgerError
+
+
+def new_salt() -> str:
+    """256 random bits in hex."""
+    return secrets.token_hex(32)
+
+
+def tag(watch_key: str, seq: int) -> str:
+    """How the supplier with this key (hex) is named in entry `seq`: HMAC-SHA-256, its first 128 bits, hex."""
+    return hmac.new(bytes.fromhex(watch_key), f"lotgate entry {seq}".encode(), "sha256").hexdigest()[:32]
+
+
+def commitment(salt: str, body: str) -> str:
+    made = hashlib.sha256(b"lotgate entry v1\n" + bytes.fromhex(salt) + body.encode())
+    return f"sha256:{made.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that a leaf is made of: an entry's text (canonical JSON), its salt (hex), its tag."""
+
+    body: str
+    salt: str
+    tag: str | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the entry says."""
+        facts: dict[str, Any] = json.loads(self.body)
+        return facts
+
+    def leaf(self) -> bytes:
+        """The entry of the log."""
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "at": self.facts["at"],
+                "commitment": commitment(self.salt, self.body),
+                "supplier": self.tag,
+            }
+        )
+
+    def dump(self) -> bytes:
+        """For a receipt's `extra`."""
+        return rfc8785.dumps({"body": self.body, "salt": self.salt, "tag": self.tag})
+
+    @classmethod
+    def load(cls, data: bytes) -> "Opening":
+        try:
+            found = json.loads(data)
+            opening = cls(found["body"], found["salt"], found["tag"])
+            opening.leaf()
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise LedgerError(
+                "the receipt does not hold the text of an entry with its salt and tag"
+            ) from None
+        return opening

@@ -1,0 +1,212 @@
+"""Transparency logs over the ledger: made explicitly, published checkpoint by checkpoint, read as tiles."""
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from portal.clock import Clock
+from portal.errors import Conflict, LedgerError, NotFound
+from portal.ledger.leaves import Opening
+from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile
+from portal.ledger.notes import VerifierKey
+from portal.ledger.proofs import Proof
+from portal.ledger.signing import LogSigner
+from portal.ledger.tree import HASH, WIDTH, Read, Tree, grow, leaf_hash, tile_path, tile_width
+
+STEP: Final = (
+    20_000  # entries that one checkpoint adds at most, so that memory does not grow with their number
+)
+
+
+def create(session: Session, clock: Clock, signer: LogSigner, number: int) -> Log:
+    """Open log `number`; its entry 0 is the first of the ledger that no earlier log has.
+
+    Raises Conflict where another is open.
+    """
+    if (found := open_log(session)) is not None:
+        raise Conflict(f"log {found.number} ({found.origin}) is open: close it before the next one is made")
+    last = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+    if number != (last.number + 1 if last else 1):
+        raise Conflict(f"the next log has number {last.number + 1 if last else 1}, not {number}")
+    log = Log(
+        number=number,
+        origin=signer.origin,
+        first_seq=last.first_seq + last.head if last else 0,
+        keys="\n".join(map(str, signer.verifier_keys())),
+        head=0,
+        open=True,
+        created_at=clock.now(),
+    )
+    session.add(log)
+    session.flush()
+    return log
+
+
+def open_log(session: Session) -> Log | None:
+    return session.scalars(select(Log).where(Log.open.is_(True))).first()
+
+
+def verifier_keys(log: Log) -> list[VerifierKey]:
+    return [VerifierKey.parse(line) for line in log.keys.splitlines()]
+
+
+# --- Publishing -----------------------------------------------------------------------------------
+
+
+def pending(session: Session) -> bool:
+    """Whether entries wait for a checkpoint."""
+    log = open_log(session)
+    if log is None:
+        return False
+    newest = session.scalar(select(func.max(Entry.seq)))
+    return newest is not None and newest + 1 > log.first_seq + log.head
+
+
+def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoint | None:
+    """Add what waits to the open log, at most STEP entries, and sign the checkpoint. None: nothing waits.
+
+    Everything is in the caller's transaction. The new part of the tree is computed from the entries, stored,
+    read back, and only then signed. Raises LedgerError where history does not continue, Conflict where
+    another publisher was faster.
+    """
+    log = open_log(session)
+    if log is None:
+        return None
+    if log.origin != signer.origin:
+        raise LedgerError(f"the open log is {log.origin}, the signer is that of {signer.origin}")
+    old = log.head
+    entries = _entries(session, log, old, old + STEP)
+    if not entries:
+        return None
+    size = old + len(entries)
+    leaves = [leaf_hash(_leaf(entry)) for entry in entries]
+    for level, number, data in grow(old, leaves, _reader(session, log.number)):
+        session.execute(
+            delete(Tile).where(Tile.log == log.number, Tile.level == level, Tile.number == number)
+        )
+        session.execute(insert(Tile).values(log=log.number, level=level, number=number, data=data))
+    note = signer.sign(tree(session, log, size), clock)
+    moved = session.execute(update(Log).where(Log.number == log.number, Log.head == old).values(head=size))
+    if not isinstance(moved, CursorResult) or moved.rowcount != 1:
+        raise Conflict(f"another publisher has moved {log.origin} beyond {old} entries")
+    checkpoint = SignedCheckpoint(log=log.number, size=size, at=clock.now(), note=str(note))
+    session.add(checkpoint)
+    session.flush()
+    return checkpoint
+
+
+def _entries(session: Session, log: Log, first: int, end: int) -> Sequence[Entry]:
+    """The entries first..end of a log, as far as there are any, without a gap."""
+    begin = log.first_seq + first
+    rows = session.scalars(
+        select(Entry)
+        .where(Entry.seq >= begin, Entry.seq < log.first_seq + end)
+        .order_by(Entry.seq)
+        .execution_options(populate_existing=True)
+    ).all()
+    if rows and [row.seq for row in rows] != list(range(begin, begin + len(rows))):
+        raise LedgerError(f"entries are missing between {begin} and {rows[-1].seq}")
+    return rows
+
+
+def opening(entry: Entry) -> Opening:
+    return Opening(entry.body, entry.salt, entry.tag)
+
+
+def _leaf(entry: Entry) -> bytes:
+    return opening(entry).leaf()
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def _reader(session: Session, log: int) -> Read:
+    def read(level: int, number: int, width: int) -> bytes:
+        data = session.scalar(
+            select(Tile.data).where(Tile.log == log, Tile.level == level, Tile.number == number)
+        )
+        if data is None or len(data) < width * HASH:
+            raise LedgerError(f"log {log}: {tile_path(level, number, width)} is not stored")
+        return data[: width * HASH]
+
+    return read
+
+
+def tree(session: Session, log: Log, size: int | None = None) -> Tree:
+    """The tree of a log at a size, that of its newest checkpoint unless told otherwise."""
+    return Tree(log.head if size is None else size, _reader(session, log.number))
+
+
+def find(session: Session, number: int) -> Log:
+    log = session.get(Log, number)
+    if log is None:
+        raise NotFound(f"there is no log {number}")
+    return log
+
+
+def checkpoint(session: Session, log: Log, size: int | None = None) -> SignedCheckpoint:
+    """The newest checkpoint, or the one of a size. Raises NotFound."""
+    found = session.get(SignedCheckpoint, (log.number, log.head if size is None else size))
+    if found is None:
+        raise NotFound(
+            f"log {log.number} has no checkpoint yet" if size is None else f"no checkpoint of {size}"
+        )
+    return found
+
+
+def tile(session: Session, log: Log, level: int, number: int, width: int) -> bytes:
+    """The first `width` hashes of a tile that the newest checkpoint has. Raises NotFound."""
+    if not 0 < width <= tile_width(log.head, level, number):
+        raise NotFound(f"log {log.number} has no {tile_path(level, number, width)}")
+    return _reader(session, log.number)(level, number, width)
+
+
+def entry_bundle(session: Session, log: Log, number: int, width: int) -> bytes:
+    """The leaves of a tile of level 0, each behind its length in 16 bits. Raises NotFound."""
+    if not 0 < width <= tile_width(log.head, 0, number):
+        raise NotFound(f"log {log.number} has no {tile_path('entries', number, width)}")
+    rows = _entries(session, log, number * WIDTH, number * WIDTH + width)
+    leaves = [_leaf(row) for row in rows]
+    return b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
+
+
+# --- Receipts -------------------------------------------------------------------------------------
+
+
+def log_of(session: Session, entry: Entry) -> Log | None:
+    """The log that has published an entry; None while it waits for its checkpoint."""
+    log = session.scalars(
+        select(Log).where(Log.first_seq <= entry.seq).order_by(Log.first_seq.desc()).limit(1)
+    ).first()
+    return log if log is not None and entry.seq < log.first_seq + log.head else None
+
+
+def receipt(session: Session, entry: Entry) -> Proof | None:
+    """The proof that an entry is in the newest checkpoint of its log; None while it waits for one."""
+    log = log_of(session, entry)
+    if log is None:
+        return None
+    index = entry.seq - log.first_seq
+    note = checkpoint(session, log).note
+    return Proof.of(index, tree(session, log).inclusion(index), note, opening(entry).dump())
+
+
+def entry_about(session: Session, kind: str, subject_id: str) -> Entry | None:
+    """The newest entry of a kind about something."""
+    found = session.scalars(
+        select(Entry)
+        .where(Entry.kind == kind, Entry.subject_id == subject_id)
+        .order_by(Entry.seq.desc())
+        .limit(1)
+    )
+    return found.first()
+
+
+def facts(entry: Entry) -> dict[str, object]:
+    told: dict[str, object] = json.loads(entry.body)
+    return told

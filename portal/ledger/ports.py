@@ -1,0 +1,39 @@
+"""What the ledger needs from outside: private keys by purpose, and a memory that no backup brings back."""
+
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import Protocol
+
+from portal.ledger.notes import Checkpoint
+
+
+class Purpose(StrEnum):
+    """What a private key is for; one key serves one purpose."""
+
+    LOG_ED25519 = "log-ed25519"
+    LOG_ML_DSA_44 = "log-ml-dsa-44"
+
+
+class Keys(Protocol):
+    """Private keys that sign and never come out."""
+
+    def create(self, purpose: Purpose) -> None:
+        """Make a new key; refuses where there is one. Raises LedgerError, StorageFailed."""
+
+    def public(self, purpose: Purpose) -> bytes:
+        """The raw public key. Raises LedgerError where there is none."""
+
+    def sign(self, purpose: Purpose, message: bytes) -> bytes: ...
+
+
+class SignedMemory(Protocol):
+    """The last checkpoint that was signed for an origin, kept apart from the database and its backups."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """No other process signs meanwhile."""
+
+    def last(self, origin: str) -> Checkpoint | None:
+        """None where nothing is known of this origin. Raises LedgerError where it cannot be read."""
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Durable when it returns. Raises StorageFailed."""

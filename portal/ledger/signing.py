@@ -1,0 +1,79 @@
+"""The signer of a log: it remembers what it signed last and signs nothing that does not extend it."""
+
+import struct
+from dataclasses import dataclass
+
+from portal.clock import Clock
+from portal.errors import LedgerError
+from portal.ledger.notes import Checkpoint, Kind, Note, Signature, VerifierKey, cosigned
+from portal.ledger.ports import Keys, Purpose, SignedMemory
+from portal.ledger.tree import EMPTY, Tree, check_consistency
+
+
+@dataclass(frozen=True, slots=True)
+class LogSigner:
+    """Signs with Ed25519, which every client reads, and ML-DSA-44, which no quantum computer forges."""
+
+    origin: str
+    keys: Keys
+    memory: SignedMemory
+
+    @classmethod
+    def create(cls, origin: str, keys: Keys, memory: SignedMemory) -> "LogSigner":
+        """A signer for a log that does not exist yet: new keys, and a memory of its empty tree."""
+        with memory.hold():
+            if memory.last(origin) is not None:
+                raise LedgerError(f"{origin} was signed before: a log's name is used once")
+            for purpose in Purpose:
+                keys.create(purpose)
+            memory.keep(Checkpoint(origin, 0, EMPTY))
+        return cls(origin, keys, memory)
+
+    def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
+        return (
+            VerifierKey(self.origin, Kind.ED25519, self.keys.public(Purpose.LOG_ED25519)),
+            VerifierKey(self.origin, Kind.ML_DSA_44, self.keys.public(Purpose.LOG_ML_DSA_44)),
+        )
+
+    def sign(self, tree: Tree, clock: Clock) -> Note:
+        """Sign the checkpoint of a tree. Raises LedgerError where it does not continue what was signed.
+
+        What is signed is remembered before the signature leaves: a crash in between can only make the memory
+        newer than the database, which the same entries make good.
+        """
+        checkpoint = Checkpoint(self.origin, tree.size, tree.root())
+        with self.memory.hold():
+            self._demand_extension(tree, checkpoint)
+            note = self._signed(checkpoint, int(clock.now().timestamp()))
+            self.memory.keep(checkpoint)
+        return note
+
+    def _demand_extension(self, tree: Tree, checkpoint: Checkpoint) -> None:
+        last = self.memory.last(self.origin)
+        if last is None:
+            raise LedgerError(
+                f"nothing is known of what was signed for {self.origin}: this signer did not create it, or "
+                "its memory is lost. It signs nothing: that could contradict what is already published"
+            )
+        if tree.size < last.size:
+            raise LedgerError(
+                f"the log {self.origin} has {tree.size} entries, {last.size} were signed: the database is "
+                "older than what was published (a restored backup?). Nothing is signed"
+            )
+        proof = tree.consistency(last.size) if 0 < last.size < tree.size else []
+        check_consistency(last.size, tree.size, last.root, checkpoint.root, proof)
+
+    def _signed(self, checkpoint: Checkpoint, time: int) -> Note:
+        ed25519, ml_dsa = self.verifier_keys()
+        first = self.keys.sign(Purpose.LOG_ED25519, checkpoint.body.encode())
+        message = cosigned(Kind.ML_DSA_44, self.origin, checkpoint, time)
+        second = struct.pack(">Q", time) + self.keys.sign(Purpose.LOG_ML_DSA_44, message)
+        note = Note(
+            checkpoint,
+            (
+                Signature(ed25519.name, ed25519.id, first),
+                Signature(ml_dsa.name, ml_dsa.id, second),
+            ),
+        )
+        note.signed_by((ed25519, ml_dsa))  # a key that signs wrongly publishes nothing
+        return note
