@@ -27,6 +27,9 @@ class Settings:
     var_dir: Path = _setting(Path("var"), "path", "Folder for everything that is written")
     database_url: str = _setting("", "URL", "SQLAlchemy URL; empty: SQLite at VAR_DIR/lotgate.db")
     store_dir: Path | None = _setting(None, "path", "Evidence store; empty: VAR_DIR/evidence")
+    ledger_dir: Path | None = _setting(
+        None, "path", "Keys and memory of the ledger's signer; not part of a backup; empty: VAR_DIR/ledger"
+    )
     secret_key: str = _setting("", "text", "Signs sessions; empty: made once and kept in VAR_DIR/secret_key")
     public_url: str = _setting("http://127.0.0.1:8000", "URL", "How users reach the portal; used in links")
     proxies: int = _setting(0, "hops", "Trusted proxies in front whose X-Forwarded-… headers are believed")
@@ -67,6 +70,10 @@ class Settings:
     @property
     def store(self) -> Path:
         return self.store_dir or self.var_dir / "evidence"
+
+    @property
+    def ledger(self) -> Path:
+        return self.ledger_dir or self.var_dir / "ledger"
 
     @property
     def mail(self) -> Path:

@@ -16,6 +16,7 @@ from portal.errors import LedgerError, StorageFailed
 from portal.evidence.spool import sync_folder
 from portal.ledger.notes import Checkpoint, decoded
 from portal.ledger.ports import Purpose
+from portal.ledger.signing import LogSigner
 
 PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
 _KINDS: dict[Purpose, type[Ed25519PrivateKey] | type[MLDSA44PrivateKey]] = {
@@ -31,10 +32,13 @@ class KeyFolder:
         self.folder = folder
         self._read: dict[Purpose, PrivateKey] = {}
 
+    def exists(self, purpose: Purpose) -> bool:
+        return self._path(purpose).exists()
+
     def create(self, purpose: Purpose) -> None:
         _private_folder(self.folder)
         path = self._path(purpose)
-        if path.exists():
+        if self.exists(purpose):
             raise LedgerError(f"{path} is there already: a key is made once and never replaced")
         pem = (
             _KINDS[purpose]
@@ -110,6 +114,12 @@ class MemoryFile:
         origin, size, root = checkpoint.body.splitlines()
         decoded(root, "root")
         _write(self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n")
+
+
+def signer_in(folder: Path, number: int, origin: str) -> LogSigner:
+    """The signer of log `number` whose keys and memory are below `folder`. Nothing is made or read yet."""
+    own = folder / str(number)
+    return LogSigner(origin, KeyFolder(own / "keys"), MemoryFile(own / "signed.json"))
 
 
 def _private_folder(folder: Path) -> None:

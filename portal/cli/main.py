@@ -13,6 +13,7 @@ WORDS: dict[str, str] = {
     "db": "portal.cli.database:db_group",
     "demo": "portal.cli.demo:demo_command",
     "fsck": "portal.cli.fsck:fsck_command",
+    "ledger": "portal.cli.ledger:ledger_group",
     "hash": "portal.cli.verify:hash_command",
     "serve": "portal.cli.serve:serve_command",
     "users": "portal.cli.users:users_group",

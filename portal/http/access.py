@@ -50,6 +50,11 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "security.wan_register_response": {"POST": SIGNED_IN},
     "security.wan_signin": {"GET": PUBLIC, "POST": PUBLIC},  # after the password
     "security.wan_signin_response": {"POST": PUBLIC},
+    # --- the transparency log (portal/web/logs.py)
+    "log.checkpoint": {"GET": PUBLIC},
+    "log.index": {"GET": PUBLIC},
+    "log.policy": {"GET": PUBLIC},
+    "log.tile": {"GET": PUBLIC},
     # --- uploads (portal/web/files.py)
     "files.append": {"PATCH": P.SUPPLIER_UPLOAD_WRITE},
     "files.create": {"POST": P.SUPPLIER_UPLOAD_WRITE},

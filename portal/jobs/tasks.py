@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Engine, update
 
+from portal.adapters.keys import signer_in
 from portal.adapters.mail import MailFolder
 from portal.clock import Clock
 from portal.db import TenantSession, begin_reading, end_reading, open_session
 from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
+from portal.ledger import logs as ledger
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
 from portal.review import service as review
@@ -114,6 +116,16 @@ def deliver_mail(bench: Bench) -> None:
     with writing(bench) as session:
         for message in notices.waiting(session):
             notices.deliver(bench.clock, carrier, message)
+
+
+def publish_ledger(bench: Bench) -> None:
+    """Sign a checkpoint over what waits in the ledger."""
+    with reading(bench) as session:
+        if not ledger.pending(session):
+            return
+    with writing(bench) as session:
+        if (log := ledger.open_log(session)) is not None:
+            ledger.publish(session, bench.clock, signer_in(bench.settings.ledger, log.number, log.origin))
 
 
 def daily(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from portal.db import open_engine, open_session
 from portal.errors import LotgateError
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
-from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up
+from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger
 from portal.settings import Settings
 
 DEATHS = 3  # runs of one job that may end in the death of its worker
@@ -109,10 +109,11 @@ class Worker:
                     duty()
                 except (SQLAlchemyError, LotgateError, OSError) as error:
                     log.warning("housekeeping", duty=duty.__name__, error=str(error))
-            try:
-                deliver_mail(self.bench)
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("housekeeping", duty="deliver_mail", error=str(error))
+            for task in (deliver_mail, publish_ledger):
+                try:
+                    task(self.bench)
+                except (SQLAlchemyError, LotgateError, OSError) as error:
+                    log.warning("housekeeping", duty=task.__name__, error=str(error))
 
     def _say_alive(self) -> None:
         with open_session(self.engine) as session:

@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
@@ -23,16 +22,21 @@ STEP: Final = (
 )
 
 
-def create(session: Session, clock: Clock, signer: LogSigner, number: int) -> Log:
-    """Open log `number`; its entry 0 is the first of the ledger that no earlier log has.
-
-    Raises Conflict where another is open.
-    """
+def next_number(session: Session) -> int:
+    """The number of the log that would be made next. Raises Conflict where one is open."""
     if (found := open_log(session)) is not None:
         raise Conflict(f"log {found.number} ({found.origin}) is open: close it before the next one is made")
-    last = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
-    if number != (last.number + 1 if last else 1):
-        raise Conflict(f"the next log has number {last.number + 1 if last else 1}, not {number}")
+    return (session.scalar(select(func.max(Log.number))) or 0) + 1
+
+
+def create(session: Session, clock: Clock, signer: LogSigner) -> Log:
+    """Open the next log, with new keys; its entry 0 is the first of the ledger that no earlier log has.
+
+    Raises Conflict where one is open, LedgerError where its keys are there already.
+    """
+    number = next_number(session)
+    last = session.get(Log, number - 1)
+    signer.create()
     log = Log(
         number=number,
         origin=signer.origin,
@@ -53,6 +57,14 @@ def open_log(session: Session) -> Log | None:
 
 def verifier_keys(log: Log) -> list[VerifierKey]:
     return [VerifierKey.parse(line) for line in log.keys.splitlines()]
+
+
+def close(session: Session, clock: Clock, log: Log) -> None:
+    """End a log for good: what comes goes into the next one. Raises Conflict while entries wait for it."""
+    if pending(session):
+        raise Conflict(f"entries wait for a checkpoint of log {log.number}: publish them first")
+    log.open, log.closed_at = None, clock.now()
+    session.flush()
 
 
 # --- Publishing -----------------------------------------------------------------------------------
@@ -80,11 +92,10 @@ def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoi
     if log.origin != signer.origin:
         raise LedgerError(f"the open log is {log.origin}, the signer is that of {signer.origin}")
     old = log.head
-    entries = _entries(session, log, old, old + STEP)
-    if not entries:
+    leaves = [leaf_hash(leaf) for leaf in _leaves(session, log, old, old + STEP)]
+    if not leaves:
         return None
-    size = old + len(entries)
-    leaves = [leaf_hash(_leaf(entry)) for entry in entries]
+    size = old + len(leaves)
     for level, number, data in grow(old, leaves, _reader(session, log.number)):
         session.execute(
             delete(Tile).where(Tile.log == log.number, Tile.level == level, Tile.number == number)
@@ -100,26 +111,21 @@ def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoi
     return checkpoint
 
 
-def _entries(session: Session, log: Log, first: int, end: int) -> Sequence[Entry]:
-    """The entries first..end of a log, as far as there are any, without a gap."""
+def _leaves(session: Session, log: Log, first: int, end: int) -> list[bytes]:
+    """The leaves first..end of a log, as far as there are entries for them, without a gap."""
     begin = log.first_seq + first
-    rows = session.scalars(
-        select(Entry)
+    rows = session.execute(
+        select(Entry.seq, Entry.body, Entry.salt, Entry.tag)
         .where(Entry.seq >= begin, Entry.seq < log.first_seq + end)
         .order_by(Entry.seq)
-        .execution_options(populate_existing=True)
     ).all()
     if rows and [row.seq for row in rows] != list(range(begin, begin + len(rows))):
         raise LedgerError(f"entries are missing between {begin} and {rows[-1].seq}")
-    return rows
+    return [Opening(row.body, row.salt, row.tag).leaf() for row in rows]
 
 
 def opening(entry: Entry) -> Opening:
     return Opening(entry.body, entry.salt, entry.tag)
-
-
-def _leaf(entry: Entry) -> bytes:
-    return opening(entry).leaf()
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -170,8 +176,7 @@ def entry_bundle(session: Session, log: Log, number: int, width: int) -> bytes:
     """The leaves of a tile of level 0, each behind its length in 16 bits. Raises NotFound."""
     if not 0 < width <= tile_width(log.head, 0, number):
         raise NotFound(f"log {log.number} has no {tile_path('entries', number, width)}")
-    rows = _entries(session, log, number * WIDTH, number * WIDTH + width)
-    leaves = [_leaf(row) for row in rows]
+    leaves = _leaves(session, log, number * WIDTH, number * WIDTH + width)
     return b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
 
 

@@ -17,6 +17,8 @@ class Purpose(StrEnum):
 class Keys(Protocol):
     """Private keys that sign and never come out."""
 
+    def exists(self, purpose: Purpose) -> bool: ...
+
     def create(self, purpose: Purpose) -> None:
         """Make a new key; refuses where there is one. Raises LedgerError, StorageFailed."""
 

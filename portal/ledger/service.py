@@ -98,7 +98,7 @@ def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
         )
         previous = linked
     if rows:
-        session.execute(insert(Entry), rows)
+        session.connection().execute(insert(Entry), rows)
 
 
 def watch_key(session: Session, clock: Clock, supplier_id: str) -> str:

@@ -18,16 +18,25 @@ class LogSigner:
     keys: Keys
     memory: SignedMemory
 
-    @classmethod
-    def create(cls, origin: str, keys: Keys, memory: SignedMemory) -> "LogSigner":
-        """A signer for a log that does not exist yet: new keys, and a memory of its empty tree."""
-        with memory.hold():
-            if memory.last(origin) is not None:
-                raise LedgerError(f"{origin} was signed before: a log's name is used once")
+    def create(self) -> None:
+        """Make what a log that does not exist yet needs: a memory of its empty tree, and new keys.
+
+        Goes on where an earlier call was interrupted. Raises LedgerError where anything was signed, or where
+        keys are there without a memory.
+        """
+        with self.memory.hold():
+            last = self.memory.last(self.origin)
+            if last is None:
+                if any(map(self.keys.exists, Purpose)):
+                    raise LedgerError(
+                        f"keys of {self.origin} are there already, without a memory of what they signed"
+                    )
+                self.memory.keep(Checkpoint(self.origin, 0, EMPTY))
+            elif last.size:
+                raise LedgerError(f"{self.origin} was signed before: a log's name is used once")
             for purpose in Purpose:
-                keys.create(purpose)
-            memory.keep(Checkpoint(origin, 0, EMPTY))
-        return cls(origin, keys, memory)
+                if not self.keys.exists(purpose):
+                    self.keys.create(purpose)
 
     def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
         return (

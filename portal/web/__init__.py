@@ -4,7 +4,19 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from portal import __version__
-from portal.web import account, admin, errors, files, filters, headers, home, navigation, reports, security
+from portal.web import (
+    account,
+    admin,
+    errors,
+    files,
+    filters,
+    headers,
+    home,
+    logs,
+    navigation,
+    reports,
+    security,
+)
 from portal.web.icons import icon
 from portal.web.review import blueprint as review
 from portal.web.supplier import blueprint as supplier
@@ -23,6 +35,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(files.blueprint)
     app.register_blueprint(home.blueprint)
+    app.register_blueprint(logs.blueprint)
     app.register_blueprint(reports.blueprint)
     app.register_blueprint(review)
     app.register_blueprint(supplier)

@@ -4,8 +4,6 @@ import hashlib
 import json
 import shutil
 import threading
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,53 +17,12 @@ from portal.ledger import logs
 from portal.ledger.leaves import Opening, commitment, tag
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile
 from portal.ledger.notes import open_note
+from portal.ledger.ports import Purpose
 from portal.ledger.proofs import Proof
 from portal.ledger.service import New, append, append_all, watch_key
 from portal.ledger.signing import LogSigner
 from portal.ledger.tree import check_consistency, leaf_hash
-
-ORIGIN = "portal.example/ledger/1"
-OURS, THEIRS = "a" * 32, "b" * 32
-
-
-@dataclass
-class Ledger:
-    session: TenantSession
-    clock: FixedClock
-    signer: LogSigner
-    folder: Path
-
-    def add(self, count: int, supplier: str | None = OURS) -> None:
-        new = [New("evidence.accepted", f"{n:032x}", {"sha256": f"{n:064x}"}, supplier) for n in range(count)]
-        append_all(self.session, self.clock, new)
-        self.session.commit()
-
-    def publish(self) -> SignedCheckpoint | None:
-        made = logs.publish(self.session, self.clock, self.signer)
-        self.session.commit()
-        return made
-
-    @property
-    def log(self) -> Log:
-        return logs.find(self.session, 1)
-
-    def entry(self, seq: int) -> Entry:
-        return self.session.scalars(select(Entry).where(Entry.seq == seq)).one()
-
-    def receipt(self, seq: int) -> Proof:
-        proof = logs.receipt(self.session, self.entry(seq))
-        assert proof is not None
-        return proof
-
-
-@pytest.fixture
-def ledger(session: TenantSession, clock: FixedClock, tmp_path: Path) -> Ledger:
-    signer = LogSigner.create(
-        ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "memory" / "signed")
-    )
-    logs.create(session, clock, signer, 1)
-    session.commit()
-    return Ledger(session, clock, signer, tmp_path)
+from tests.unit.ledger.conftest import ORIGIN, OURS, THEIRS, Ledger
 
 
 def test_nothing_is_published_without_a_log_that_somebody_made(
@@ -106,10 +63,8 @@ def test_a_log_begins_with_what_the_ledger_already_had(
     session: TenantSession, clock: FixedClock, tmp_path: Path
 ) -> None:
     append(session, clock, "evidence.accepted", "1" * 32, {}, OURS)
-    signer = LogSigner.create(
-        ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "memory" / "signed")
-    )
-    logs.create(session, clock, signer, 1)
+    signer = LogSigner(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "memory" / "signed"))
+    logs.create(session, clock, signer)
     made = logs.publish(session, clock, signer)
     assert made is not None and made.size == 1
 
@@ -340,10 +295,25 @@ def test_keys_and_memory_are_for_their_owner_only(ledger: Ledger) -> None:
 
 
 def test_a_key_is_never_replaced_and_a_name_never_used_again(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.add(1)
+    ledger.publish()
     with pytest.raises(LedgerError, match="a log's name is used once"):
-        LogSigner.create(ORIGIN, KeyFolder(tmp_path / "more"), ledger.signer.memory)
+        LogSigner(ORIGIN, KeyFolder(tmp_path / "more"), ledger.signer.memory).create()
+    with pytest.raises(LedgerError, match="without a memory"):
+        LogSigner(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "more" / "signed")).create()
     with pytest.raises(LedgerError, match="is there already"):
-        LogSigner.create(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "more" / "signed"))
+        KeyFolder(tmp_path / "keys").create(Purpose.LOG_ED25519)
+
+
+def test_making_a_log_goes_on_where_it_was_interrupted(
+    session: TenantSession, clock: FixedClock, tmp_path: Path
+) -> None:
+    signer = LogSigner(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "signed"))
+    logs.create(session, clock, signer)
+    session.rollback()
+    (tmp_path / "keys" / "log-ml-dsa-44.pem").unlink()
+    again = LogSigner(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "signed"))
+    assert logs.create(session, clock, again).keys.splitlines()[0] == str(signer.verifier_keys()[0])
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"origin":"x","size":"1","root":""}', '{"origin": "x"'])
@@ -369,9 +339,23 @@ def test_a_memory_that_cannot_be_written_signs_nothing(
     assert ledger.log.head == 0
 
 
-def test_another_log_is_made_only_after_the_first_is_closed(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_log_is_closed_and_the_next_goes_on_behind_it(ledger: Ledger, tmp_path: Path) -> None:
     memory = MemoryFile(tmp_path / "second" / "signed")
-    second = LogSigner.create("portal.example/ledger/2", KeyFolder(tmp_path / "second" / "keys"), memory)
+    second = LogSigner("portal.example/ledger/2", KeyFolder(tmp_path / "second" / "keys"), memory)
+    ledger.add(3)
     with pytest.raises(Conflict, match="is open"):
-        logs.create(ledger.session, ledger.clock, second, 2)
-    ledger.clock.advance(timedelta(days=1))
+        logs.create(ledger.session, ledger.clock, second)
+    with pytest.raises(Conflict, match="entries wait"):
+        logs.close(ledger.session, ledger.clock, ledger.log)
+    ledger.publish()
+    old = ledger.receipt(2)
+    logs.close(ledger.session, ledger.clock, ledger.log)
+    ledger.add(2)
+    assert ledger.publish() is None
+    assert logs.create(ledger.session, ledger.clock, second).number == 2
+    made = logs.publish(ledger.session, ledger.clock, second)
+    assert made is not None and (made.log, made.size) == (2, 2)
+    assert str(ledger.receipt(2)) == str(old)
+    proof = ledger.receipt(3)
+    assert proof.index == 0
+    proof.check(Opening.load(proof.extra).leaf(), second.verifier_keys())

@@ -29,7 +29,9 @@ BEHIND_THE_SOFA = (
 
 @pytest.fixture
 def signer(tmp_path: Path) -> LogSigner:
-    return LogSigner.create(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "memory" / "signed"))
+    signer = LogSigner(ORIGIN, KeyFolder(tmp_path / "keys"), MemoryFile(tmp_path / "memory" / "signed"))
+    signer.create()
+    return signer
 
 
 @pytest.fixture

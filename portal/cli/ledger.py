@@ -1,0 +1,95 @@
+"""`lotgate ledger`: make a transparency log, see it, publish what waits, end it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import click
+from sqlalchemy import select
+
+from portal.adapters.keys import signer_in
+from portal.clock import SystemClock
+from portal.db import TenantSession, open_engine, open_session
+from portal.errors import Conflict
+from portal.ledger import logs
+from portal.ledger.models import Log
+from portal.settings import Settings, load_settings
+
+
+@click.group("ledger", help="The transparency log: make it, see it, publish, end it.")
+def ledger_group() -> None: ...
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[TenantSession]:
+    engine = open_engine(settings.database)
+    try:
+        with open_session(engine) as session:
+            yield session
+            session.commit()
+    finally:
+        engine.dispose()
+
+
+def origin_of(settings: Settings, number: int) -> str:
+    """A log's name: where it is served, without scheme (C2SP tlog-tiles)."""
+    address = urlsplit(settings.public_url)
+    return f"{address.netloc}{address.path.rstrip('/')}/ledger/{number}"
+
+
+def create_log(settings: Settings, session: TenantSession) -> Log:
+    number = logs.next_number(session)
+    signer = signer_in(settings.ledger, number, origin_of(settings, number))
+    return logs.create(session, SystemClock(), signer)
+
+
+@ledger_group.command("create", help="Make keys and open a log. Entries that wait are published into it.")
+def create_command() -> None:
+    settings = load_settings()
+    with _session(settings) as session:
+        log = create_log(settings, session)
+        click.echo(f"Log {log.number} is open: {log.origin}")
+        click.echo(f"Its keys are in {settings.ledger / str(log.number)}; give these to who shall check it:")
+        for key in log.keys.splitlines():
+            click.echo(f"  {key if len(key) < 120 else f'{key[:116]}…'}")
+        click.echo(f"In full: {settings.public_url.rstrip('/')}/ledger/policy")
+
+
+@ledger_group.command("show", help="The logs, and what waits for a checkpoint.")
+def show_command() -> None:
+    with _session(load_settings()) as session:
+        found = session.scalars(select(Log).order_by(Log.number)).all()
+        for log in found:
+            state = "open" if log.open else f"closed {log.closed_at:%Y-%m-%d}"
+            click.echo(f"Log {log.number}, {log.origin}: {log.head:,} entries, {state}")
+        if not found:
+            click.echo("There is no log yet: `lotgate ledger create` makes one.")
+        elif logs.pending(session):
+            click.echo("Entries wait for a checkpoint.")
+
+
+@ledger_group.command("publish", help="Sign a checkpoint over what waits, as the worker does.")
+def publish_command() -> None:
+    settings = load_settings()
+    with _session(settings) as session:
+        log = _open(session)
+        signer = signer_in(settings.ledger, log.number, log.origin)
+        while (made := logs.publish(session, SystemClock(), signer)) is not None:
+            session.commit()
+            click.echo(f"{log.origin}: {made.size:,} entries")
+
+
+@ledger_group.command("close", help="End the open log for good; `create` opens the next one, with new keys.")
+@click.confirmation_option(prompt="A closed log is never opened again. Close it?")
+def close_command() -> None:
+    with _session(load_settings()) as session:
+        log = _open(session)
+        logs.close(session, SystemClock(), log)
+        click.echo(f"Log {log.number} ({log.origin}) is closed with {log.head:,} entries.")
+
+
+def _open(session: TenantSession) -> Log:
+    log = logs.open_log(session)
+    if log is None:
+        raise Conflict("No log is open: `lotgate ledger create` makes one.")
+    return log

@@ -1,0 +1,67 @@
+"""The transparency logs for everybody: checkpoint, tiles and entry bundles where C2SP tlog-tiles has them.
+
+Nothing here tells one supplier of another (portal/ledger/leaves.py), so nobody needs to sign in.
+"""
+
+import re
+from typing import Final
+
+from flask import Blueprint, Response, render_template
+from sqlalchemy import select
+
+from portal.errors import NotFound
+from portal.http.context import parts, session
+from portal.ledger import logs
+from portal.ledger.models import Log
+from portal.ledger.tree import WIDTH
+
+blueprint = Blueprint("log", __name__, url_prefix="/ledger")
+# Without leading zeroes where a number has one spelling only: each tile has one address.
+_TILE: Final = re.compile(
+    r"(?P<level>entries|[0-9]|[1-5][0-9]|6[0-3])/"
+    r"(?P<number>(?!x000)(?:x[0-9]{3}/){0,5}[0-9]{3})"
+    r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
+)
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+@blueprint.get("/")
+def index() -> str:
+    found = session().scalars(select(Log).order_by(Log.number.desc())).all()
+    return render_template("ledger.html", logs=[(log, logs.verifier_keys(log)) for log in found])
+
+
+@blueprint.get("/policy")
+def policy() -> Response:
+    """The keys of all logs, as C2SP tlog-policy."""
+    found = session().scalars(select(Log).order_by(Log.number)).all()
+    base = parts().settings.public_url.rstrip("/")
+    lines = [f"log {key} {base}/ledger/{log.number}/\n" for log in found for key in logs.verifier_keys(log)]
+    return _text("".join([*lines, "quorum none\n"]))
+
+
+@blueprint.get("/<int:number>/checkpoint")
+def checkpoint(number: int) -> Response:
+    return _text(logs.checkpoint(session(), logs.find(session(), number)).note)
+
+
+@blueprint.get("/<int:number>/tile/<path:path>")
+def tile(number: int, path: str) -> Response:
+    """A tile of hashes or a bundle of entries. Raises NotFound for what no checkpoint has."""
+    wanted = _TILE.fullmatch(path)
+    if wanted is None:
+        raise NotFound("There is no such tile.")
+    place = int(wanted["number"].replace("x", "").replace("/", ""))
+    width = int(wanted["width"] or WIDTH)
+    if wanted["width"] and width >= WIDTH:
+        raise NotFound("There is no such tile.")
+    log = logs.find(session(), number)
+    if wanted["level"] == "entries":
+        data = logs.entry_bundle(session(), log, place, width)
+    else:
+        data = logs.tile(session(), log, int(wanted["level"]), place, width)
+    return Response(data, mimetype="application/octet-stream", headers={"Cache-Control": _FOR_EVER})
+
+
+def _text(text: str) -> Response:
+    return Response(text, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,153 @@
+"""The log as clients of others read it: what the portal serves, checked by golang.org/x/mod/sumdb."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from portal.ledger import logs
+from portal.ledger.tree import WIDTH, tile_path, tile_width
+from tests.unit.ledger.conftest import Ledger
+
+PACKAGES = Path("/usr/share/gocode")
+SOURCE = Path(__file__).parent / "go" / "client.go"
+
+
+@pytest.fixture(scope="module")
+def client_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    go = shutil.which("go")
+    if go is None or not (PACKAGES / "src/golang.org/x/mod/sumdb").is_dir():
+        pytest.skip("golang-go and golang-golang-x-mod-dev are not installed")
+    built = tmp_path_factory.mktemp("go") / "client"
+    environment = {
+        **os.environ,
+        "GO111MODULE": "off",
+        "GOPATH": str(PACKAGES),
+        "GOFLAGS": "",
+        "GOCACHE": str(built.parent / "cache"),
+    }
+    subprocess.run(
+        [go, "build", "-o", str(built), str(SOURCE)], check=True, env=environment, cwd=built.parent
+    )
+    return built
+
+
+def mirror(client: FlaskClient, size: int, folder: Path) -> None:
+    """Every file of the log, under its own path."""
+    paths = ["checkpoint"]
+    for level in range(4):
+        number = 0
+        while width := tile_width(size, level, number):
+            paths.append(tile_path(level, number, width))
+            if level == 0:
+                paths.append(tile_path("entries", number, width))
+            number += 1
+    for path in paths:
+        answer = client.get(f"/ledger/1/{path}")
+        assert answer.status_code == 200, path
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(answer.data)
+
+
+@pytest.fixture
+def served(ledger: Ledger, app: Flask, tmp_path: Path) -> Path:
+    """Two checkpoints of a log, mirrored: `old` and the newest."""
+    folder = tmp_path / "mirror"
+    ledger.add(1000)
+    first = ledger.publish()
+    assert first is not None
+    (tmp_path / "old").write_text(first.note)
+    ledger.add(69_000)
+    while ledger.publish() is not None:
+        pass
+    mirror(app.test_client(), 70_000, folder)
+    return folder
+
+
+def run(program: Path, key: str, folder: Path, *indexes: int) -> tuple[int, str]:
+    line = [str(program), key, str(folder), str(folder.parent / "old"), *map(str, indexes)]
+    ended = subprocess.run(line, capture_output=True, text=True)
+    return ended.returncode, ended.stdout
+
+
+def test_go_finds_entries_included_and_checkpoints_consistent(
+    client_program: Path, served: Path, ledger: Ledger
+) -> None:
+    key = str(ledger.signer.verifier_keys()[0])
+    status, told = run(client_program, key, served, 0, 12_345, 69_999)
+    assert told.splitlines() == [
+        "checkpoint ok: 70000 entries, signatures verified 1, unknown 1",
+        "checkpoint ok: 1000 entries, signatures verified 1, unknown 1",
+        "consistency ok",
+        "inclusion ok: 0",
+        "inclusion ok: 12345",
+        "inclusion ok: 69999",
+    ]
+    assert status == 0
+    # One bit, in a tile, in this entry (the 58th of its bundle), in the checkpoint.
+    for path, part in ((tile_path(0, 48), 0.5), (tile_path("entries", 48), 57.5 / 256), ("checkpoint", 0.01)):
+        content = (served / path).read_bytes()
+        at = int(len(content) * part)
+        (served / path).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        status, told = run(client_program, key, served, 12_345)
+        assert (status, "REFUSED" in told) == (1, True), path
+        (served / path).write_bytes(content)
+
+
+# --- What is served -------------------------------------------------------------------------------
+
+
+def test_tiles_are_kept_for_ever_and_checkpoints_not_at_all(ledger: Ledger, client: FlaskClient) -> None:
+    ledger.add(600)
+    ledger.publish()
+    tile = client.get("/ledger/1/tile/0/001")
+    assert tile.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert (tile.mimetype, len(tile.data)) == ("application/octet-stream", WIDTH * 32)
+    assert "Set-Cookie" not in tile.headers
+    checkpoint = client.get("/ledger/1/checkpoint")
+    assert checkpoint.headers["Cache-Control"] == "no-store"
+    assert checkpoint.content_type == "text/plain; charset=utf-8"
+    assert checkpoint.text == logs.checkpoint(ledger.session, ledger.log).note
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "2/checkpoint",
+        "1/tile/0/003",
+        "1/tile/0/002",
+        "1/tile/0/002.p/89",
+        "1/tile/0/002.p/256",
+        "1/tile/0/002.p/088",
+        "1/tile/0/000.p/0",
+        "1/tile/00/000",
+        "1/tile/0/x000/000",
+        "1/tile/0/0",
+        "1/tile/64/000",
+        "1/tile/0/x999/x999/x999/x999/x999/999",
+        "1/tile/data/000",
+        "1/tile/0/000/",
+        "1/tile/0/٠٠٠",
+        "1/tile/entries/002.p/89",
+        "x/checkpoint",
+    ],
+)
+def test_what_is_not_there_answers_404(ledger: Ledger, client: FlaskClient, path: str) -> None:
+    ledger.add(600)
+    ledger.publish()
+    assert client.get(f"/ledger/{path}").status_code == 404
+
+
+def test_a_log_without_a_checkpoint_answers_404(ledger: Ledger, client: FlaskClient) -> None:
+    assert client.get("/ledger/1/checkpoint").status_code == 404
+
+
+def test_the_policy_names_the_keys_of_every_log(ledger: Ledger, client: FlaskClient) -> None:
+    lines = client.get("/ledger/policy").text.splitlines()
+    keys = [str(key) for key in ledger.signer.verifier_keys()]
+    assert [line.split()[:2] for line in lines] == [["log", keys[0]], ["log", keys[1]], ["quorum", "none"]]
