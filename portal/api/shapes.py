@@ -197,6 +197,15 @@ class Evidence(Told):
         )
 
 
+class Receipt(Told):
+    """`proof` is the text of the receipt file: keep it as it is. Entry `index` of `size` in the log `origin`."""
+
+    origin: str
+    index: int
+    size: int
+    proof: str
+
+
 # --- Submissions ----------------------------------------------------------------------------------
 
 

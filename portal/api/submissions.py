@@ -5,7 +5,7 @@ from flask import abort, request
 from portal.accounts.permissions import Permission
 from portal.api import shapes
 from portal.api.blueprint import FILE_MAX_BYTES, contract, own_id
-from portal.evidence.service import get_evidence, receive_bytes
+from portal.evidence.service import get_evidence, receipt, receive_bytes
 from portal.http.context import actor, clock, parts, session
 from portal.submissions import service
 from portal.submissions.attestations.service import start_attestations
@@ -42,6 +42,18 @@ def send_evidence(query: shapes.FileName) -> shapes.Evidence:
 def show_evidence(evidence_id: str) -> shapes.Evidence:
     """What is known of one delivered file."""
     return shapes.Evidence.of(get_evidence(session(), evidence_id))
+
+
+@contract.route("GET", "/evidence/{evidence_id}/receipt", READ)
+def show_receipt(evidence_id: str) -> shapes.Receipt:
+    """Proof that the delivery of a file is in the ledger (tlog-proof). 409 until its checkpoint is signed."""
+    proof = receipt(session(), evidence_id)
+    return shapes.Receipt(
+        origin=proof.note.checkpoint.origin,
+        index=proof.index,
+        size=proof.note.checkpoint.size,
+        proof=str(proof),
+    )
 
 
 @contract.route("POST", "/submissions/firmware", WRITE, status=201)

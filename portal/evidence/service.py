@@ -13,6 +13,7 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.db import new_id
 from portal.errors import (
+    Conflict,
     InvalidInput,
     NotAllowed,
     NotFound,
@@ -26,7 +27,9 @@ from portal.evidence.names import display_name
 from portal.evidence.ports import BlobStore
 from portal.evidence.spool import demand_room, open_spool, remove_spool
 from portal.evidence.sweep import Swept, sweep
+from portal.ledger import logs
 from portal.ledger import service as ledger
+from portal.ledger.proofs import Proof
 from portal.verification import Digests, Hasher, hash_file
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "demand_read_back",
     "demand_stored",
     "get_evidence",
+    "receipt",
     "receive_bytes",
     "supplier_of",
     "sweep",
@@ -135,6 +139,21 @@ def receive_bytes(
         return accept(session, actor, clock, store, path=spool / name, digests=digests, filename=filename)
     finally:
         remove_spool(spool, name)  # the store has its own name for the bytes by now, or nobody wants them
+
+
+def receipt(session: Session, evidence_id: str) -> Proof:
+    """Proof that the delivery of a file is in the ledger.
+
+    Raises NotFound, and Conflict while the entry waits for its checkpoint: that is a matter of seconds.
+    """
+    found = get_evidence(session, evidence_id)
+    entry = logs.entry_about(session, "evidence.accepted", found.id)
+    proof = logs.receipt(session, entry) if entry is not None else None
+    if proof is None:
+        raise Conflict(
+            "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds."
+        )
+    return proof
 
 
 def get_evidence(session: Session, evidence_id: str) -> Evidence:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from portal.errors import NotFound
 from portal.evidence.models import Evidence
+from portal.evidence.service import receipt
 from portal.http.context import parts, session
 from portal.submissions.firmware.models import FirmwareRelease
 
@@ -42,6 +43,15 @@ def download(evidence_id: str) -> Response:
     )
     response.call_on_close(source.close)  # HEAD and readers that leave never begin the pieces
     return response
+
+
+def download_receipt(evidence_id: str) -> Response:
+    """The receipt of a file, if the session may see it. Raises NotFound, Conflict while it is not ready."""
+    return Response(
+        str(receipt(session(), evidence_id)),
+        content_type="text/plain; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{evidence_id}.tlog-proof"'},
+    )
 
 
 def download_report(submission_id: str) -> Response:

@@ -17,7 +17,7 @@ from portal.submissions.firmware.shown_inside import shown_inside
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
-from portal.web.download import download, download_report
+from portal.web.download import download, download_receipt, download_report
 from portal.web.review.blueprint import blueprint
 
 UNITS = 100
@@ -110,3 +110,8 @@ def image_report(submission_id: str) -> Response:
 @blueprint.get("/evidence/<evidence_id>")
 def evidence(evidence_id: str) -> Response:
     return download(evidence_id)
+
+
+@blueprint.get("/evidence/<evidence_id>/receipt")
+def receipt(evidence_id: str) -> Response:
+    return download_receipt(evidence_id)

@@ -15,7 +15,7 @@ from portal.submissions import service
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
 from portal.submissions.read import submission_page, submission_view
 from portal.verification import Outcome
-from portal.web.download import download, download_report
+from portal.web.download import download, download_receipt, download_report
 from portal.web.supplier.blueprint import blueprint, own_id
 
 Kind = TypeVar("Kind", bound=StrEnum)
@@ -102,3 +102,8 @@ def withdraw(submission_id: str) -> Response:
 @blueprint.get("/evidence/<evidence_id>")
 def evidence(evidence_id: str) -> FlaskResponse:
     return download(evidence_id)
+
+
+@blueprint.get("/evidence/<evidence_id>/receipt")
+def receipt(evidence_id: str) -> FlaskResponse:
+    return download_receipt(evidence_id)
