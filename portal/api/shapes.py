@@ -198,7 +198,7 @@ class Evidence(Told):
 
 
 class Receipt(Told):
-    """`proof` is the text of the receipt file: keep it as it is. Entry `index` of `size` in the log `origin`."""
+    """`proof` is the receipt file as text. It is about entry `index` of `size` in the log `origin`."""
 
     origin: str
     index: int

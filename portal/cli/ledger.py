@@ -12,7 +12,7 @@ from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict
 from portal.ledger import logs
-from portal.ledger.models import Log
+from portal.ledger.models import Log, SignedCheckpoint
 from portal.settings import Settings, load_settings
 
 
@@ -21,7 +21,8 @@ def ledger_group() -> None: ...
 
 
 @contextmanager
-def _session(settings: Settings) -> Iterator[TenantSession]:
+def open_ledger(settings: Settings) -> Iterator[TenantSession]:
+    """A session that is committed at the end."""
     engine = open_engine(settings.database)
     try:
         with open_session(engine) as session:
@@ -43,10 +44,19 @@ def create_log(settings: Settings, session: TenantSession) -> Log:
     return logs.create(session, SystemClock(), signer)
 
 
+def publish_waiting(settings: Settings, session: TenantSession) -> Iterator[SignedCheckpoint]:
+    """Sign checkpoints, each committed, until nothing waits in the open log. Raises Conflict without one."""
+    log = _open(session)
+    signer = signer_in(settings.ledger, log.number, log.origin)
+    while (made := logs.publish(session, SystemClock(), signer)) is not None:
+        session.commit()
+        yield made
+
+
 @ledger_group.command("create", help="Make keys and open a log. Entries that wait are published into it.")
 def create_command() -> None:
     settings = load_settings()
-    with _session(settings) as session:
+    with open_ledger(settings) as session:
         log = create_log(settings, session)
         click.echo(f"Log {log.number} is open: {log.origin}")
         click.echo(f"Its keys are in {settings.ledger / str(log.number)}; give these to who shall check it:")
@@ -57,7 +67,7 @@ def create_command() -> None:
 
 @ledger_group.command("show", help="The logs, and what waits for a checkpoint.")
 def show_command() -> None:
-    with _session(load_settings()) as session:
+    with open_ledger(load_settings()) as session:
         found = session.scalars(select(Log).order_by(Log.number)).all()
         for log in found:
             state = "open" if log.open else f"closed {log.closed_at:%Y-%m-%d}"
@@ -71,18 +81,15 @@ def show_command() -> None:
 @ledger_group.command("publish", help="Sign a checkpoint over what waits, as the worker does.")
 def publish_command() -> None:
     settings = load_settings()
-    with _session(settings) as session:
-        log = _open(session)
-        signer = signer_in(settings.ledger, log.number, log.origin)
-        while (made := logs.publish(session, SystemClock(), signer)) is not None:
-            session.commit()
-            click.echo(f"{log.origin}: {made.size:,} entries")
+    with open_ledger(settings) as session:
+        for made in publish_waiting(settings, session):
+            click.echo(f"Log {made.log}: {made.size:,} entries")
 
 
 @ledger_group.command("close", help="End the open log for good; `create` opens the next one, with new keys.")
 @click.confirmation_option(prompt="A closed log is never opened again. Close it?")
 def close_command() -> None:
-    with _session(load_settings()) as session:
+    with open_ledger(load_settings()) as session:
         log = _open(session)
         logs.close(session, SystemClock(), log)
         click.echo(f"Log {log.number} ({log.origin}) is closed with {log.head:,} entries.")

@@ -235,7 +235,7 @@ def open_note(text: str, log: Sequence[VerifierKey], witnesses: Sequence[Verifie
     signed = note.signed_by([*log, *witnesses])
     by_log = [one for one in signed if one.key in log]
     if not by_log:
-        names = ", ".join(sorted({key.name for key in log})) or "no log"
+        names = ", ".join(sorted({key.name for key in log})) or "any known log"
         raise LedgerError(f"the checkpoint of {note.checkpoint.origin!r} is not signed by {names}")
     for one in by_log:
         if one.key.name != note.checkpoint.origin:

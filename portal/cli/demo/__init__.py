@@ -19,6 +19,7 @@ from portal.cli.demo.makers import need_tools
 from portal.cli.demo.outcome import outcomes, summary, write_reports
 from portal.cli.demo.stage import BUYER, Login, Stage, open_stage
 from portal.cli.demo.stories import STORIES
+from portal.cli.ledger import create_log, open_ledger, publish_waiting
 from portal.cli.serve import supervise
 from portal.db import open_engine, open_session
 from portal.errors import LotgateError
@@ -48,7 +49,9 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
             with stage.step("new passwords"):
                 stage.new_secrets()
         else:
-            _play(stage)
+            _play(settings, stage)
+    with stage.step("ledger published"):
+        _publish(settings)
     # The worker has stopped: every core lays out pages.
     with stage.step("reports"), stage.looking() as session:
         reports = write_reports(session, settings.database, settings.var_dir / "reports")
@@ -68,12 +71,21 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
         sys.exit(supervise(settings, with_worker=True))
 
 
-def _play(stage: Stage) -> None:
+def _play(settings: Settings, stage: Stage) -> None:
+    with open_ledger(settings) as session:
+        create_log(settings, session)
     with stage.step("the buyer and its people"):
         stage.hire_buyer()
     for name, (what, story) in STORIES.items():
         with stage.step(f"{name}: {what}"):
             story(stage)
+
+
+def _publish(settings: Settings) -> None:
+    """What the worker had no time for any more."""
+    with open_ledger(settings) as session:
+        for _ in publish_waiting(settings, session):
+            pass
 
 
 def _is_played(settings: Settings) -> bool:
@@ -110,6 +122,7 @@ def _remove(settings: Settings) -> None:
             raise
     for name in ("demo", "reports", "evidence", "mail"):
         shutil.rmtree(settings.var_dir / name, ignore_errors=True)
+    shutil.rmtree(settings.ledger, ignore_errors=True)
     for file in settings.var_dir.glob("lotgate.db*"):
         file.unlink()
 

@@ -1,6 +1,6 @@
 """the transparency log: salts and tags of entries, logs, tiles, checkpoints
 
-Revision: 0010, after 0009
+Revision: 0011, after 0010
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

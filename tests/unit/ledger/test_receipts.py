@@ -1,0 +1,109 @@
+"""Receipts: from the portal to another machine, where they are checked without it."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select
+
+from portal.cli.main import main
+from portal.ledger import logs
+from portal.ledger.leaves import Opening
+from portal.ledger.models import Entry
+from portal.ledger.proofs import Proof
+from tests.factories import Make
+from tests.unit.api.conftest import Machine
+from tests.unit.api.conftest import machine as machine  # noqa: PLC0414
+from tests.unit.ledger.conftest import Ledger
+
+CONTENT = b"what the supplier delivered"
+
+
+class Home:
+    """A folder at home with what was taken along."""
+
+    def __init__(self, folder: Path, ledger: Ledger, receipt: str) -> None:
+        self.receipt, self.policy, self.file = folder / "r.tlog-proof", folder / "policy", folder / "file.bin"
+        self.receipt.write_text(receipt)
+        keys = ledger.signer.verifier_keys()
+        self.policy.write_text("".join(f"log {key}\n" for key in keys) + "quorum none\n")
+        self.file.write_bytes(CONTENT)
+
+    def check(self, *more: str) -> Result:
+        line = ["verify-receipt", str(self.receipt), "--policy", str(self.policy), *more]
+        return CliRunner().invoke(main, line)
+
+
+@pytest.fixture
+def home(ledger: Ledger, machine: Machine, tmp_path: Path) -> Home:
+    evidence_id = machine.send(CONTENT)
+    assert machine.get(f"/evidence/{evidence_id}/receipt").status_code == 409  # it waits
+    ledger.publish()
+    told = machine.get(f"/evidence/{evidence_id}/receipt").get_json()
+    assert told["origin"] == ledger.signer.origin
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return Home(folder, ledger, told["proof"])
+
+
+def test_a_receipt_is_checked_at_home(home: Home) -> None:
+    done = home.check("--file", str(home.file))
+    assert done.exit_code == 0, done.output
+    assert done.output.count("ok  ") == 4
+    assert hashlib.sha256(CONTENT).hexdigest() in done.output
+    told = json.loads(home.check("--json").output)
+    assert told["holds"] is True
+    assert told["entry"]["kind"] == "evidence.accepted"
+
+
+def test_a_receipt_for_other_bytes_is_refused(home: Home) -> None:
+    home.file.write_bytes(CONTENT + b"!")
+    done = home.check("--file", str(home.file))
+    assert done.exit_code == 1
+    assert "NOT the receipt is for other bytes" in done.output
+
+
+def test_the_text_of_another_entry_is_refused(home: Home) -> None:
+    """Replayed: a proof that holds, with the text of something that was never logged."""
+    proof = Proof.parse(home.receipt.read_text())
+    opening = Opening.load(proof.extra)
+    forged = replace(opening, body=opening.body.replace("evidence.accepted", "decision.made"))
+    home.receipt.write_text(str(replace(proof, extra=forged.dump())))
+    done = home.check()
+    assert done.exit_code == 1
+    assert "does not lead to the root" in done.output
+
+
+def test_a_log_that_the_policy_does_not_name_is_refused(home: Home) -> None:
+    home.policy.write_text("quorum none\n")
+    done = home.check()
+    assert done.exit_code == 1
+    assert "is not signed by any known log" in done.output
+
+
+def test_a_quorum_that_is_not_met_is_refused(home: Home, ledger: Ledger) -> None:
+    witness = replace(ledger.signer.verifier_keys()[1], name="witness.example", key=bytes(1312))
+    home.policy.write_text(home.policy.read_text().replace("quorum none", f"witness w {witness}\nquorum w"))
+    done = home.check()
+    assert done.exit_code == 1
+    assert "its quorum asks for others" in done.output
+
+
+def test_what_is_no_text_is_refused(home: Home) -> None:
+    home.receipt.write_bytes(b"\xff\xfe")
+    done = home.check()
+    assert (done.exit_code, done.output.startswith("NOT ")) == (1, True)
+
+
+def test_another_supplier_gets_no_receipt(ledger: Ledger, machine: Machine, make: Make) -> None:
+    evidence_id = machine.send(CONTENT)
+    ledger.publish()
+    other = make.supplier("Other")
+    make.session.commit()
+    assert other.id != machine.supplier.id
+    entry = ledger.session.scalars(select(Entry).where(Entry.subject_id == evidence_id)).one()
+    assert logs.log_of(ledger.session, entry) is not None
+    assert machine.get(f"/evidence/{'0' * 32}/receipt").status_code == 404
