@@ -19,6 +19,7 @@ from portal.db import TenantSession, begin_reading, end_reading, open_session
 from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
 from portal.ledger import logs as ledger
+from portal.ledger.ports import Purpose
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
 from portal.review import service as review
@@ -119,13 +120,15 @@ def deliver_mail(bench: Bench) -> None:
 
 
 def publish_ledger(bench: Bench) -> None:
-    """Sign a checkpoint over what waits in the ledger."""
+    """Sign a checkpoint over what waits in the ledger, on the host that has the keys."""
     with reading(bench) as session:
-        if not ledger.pending(session):
+        found = ledger.open_log(session)
+        if found is None or not ledger.pending(session):
             return
-    with writing(bench) as session:
-        if (log := ledger.open_log(session)) is not None:
-            ledger.publish(session, bench.clock, signer_in(bench.settings.ledger, log.number, log.origin))
+        signer = signer_in(bench.settings.ledger, found.number, found.origin)
+    if signer.keys.exists(Purpose.LOG_ED25519):
+        with writing(bench) as session:
+            ledger.publish(session, bench.clock, signer)
 
 
 def daily(bench: Bench) -> None:
