@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("verifier", "confined", "content", "upload", "queue")
+NAMES = ("verifier", "confined", "content", "upload", "queue", "ledger")
 
 
 def main(wanted: list[str]) -> int:
