@@ -2,14 +2,27 @@
 
 import json
 import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
 
 import click
+from sqlalchemy import Engine
 
 from portal.adapters.blobs import LocalBlobStore
+from portal.adapters.keys import signer_in
 from portal.clock import SystemClock
-from portal.db import begin_reading, open_engine, open_session
+from portal.db import TenantSession, begin_reading, open_engine, open_session
+from portal.errors import LedgerError
+from portal.ledger.audit import compare_memory
+from portal.ledger.logs import open_log
+from portal.ledger.ports import Purpose
+from portal.ledger.service import Fault
 from portal.reports.consistency import examine
-from portal.settings import load_settings
+from portal.settings import Settings, load_settings
+
+TRIES = 3
+PAUSE_SECONDS = 1.0
 
 
 @click.command("fsck", help="Prove that database, evidence store and ledger agree; name what does not.")
@@ -22,13 +35,16 @@ def fsck_command(quick: bool, as_json: bool) -> None:
     engine = open_engine(settings.database)
     faults = []
     with open_session(engine) as session:
-        found = examine(
-            session,
-            SystemClock(),
-            LocalBlobStore(settings.store),
-            settings.store / "spool",
-            deep=not quick,
-            tell=lambda what: click.echo(f"Checking {what} …", err=True),
+        found = chain(
+            _memory(settings, engine),
+            examine(
+                session,
+                SystemClock(),
+                LocalBlobStore(settings.store),
+                settings.store / "spool",
+                deep=not quick,
+                tell=lambda what: click.echo(f"Checking {what} …", err=True),
+            ),
         )
         for fault in found:
             faults.append({"where": fault.where, "fault": fault.text})
@@ -40,3 +56,31 @@ def fsck_command(quick: bool, as_json: bool) -> None:
     else:
         click.echo("Database, evidence store and ledger agree." if not faults else f"{len(faults)} faults.")
     sys.exit(1 if faults else 0)
+
+
+def _memory(settings: Settings, engine: Engine) -> list[Fault]:
+    """On the host that signs: whether the signer remembers what the database says.
+
+    A checkpoint that is signed just now is in one of them before the other: a fault is looked at again.
+    """
+    found: list[Fault] = []
+    for _ in range(TRIES):
+        with open_session(engine) as session:
+            found = list(_compared(settings, session))
+        if not found:
+            break
+        time.sleep(PAUSE_SECONDS)
+    return found
+
+
+def _compared(settings: Settings, session: TenantSession) -> Iterator[Fault]:
+    log = open_log(session)
+    if log is None:
+        return
+    signer = signer_in(settings.ledger, log.number, log.origin)
+    if not signer.keys.exists(Purpose.LOG_ED25519):
+        return
+    try:
+        yield from compare_memory(session, log, signer.memory.last(log.origin))
+    except LedgerError as error:
+        yield Fault(f"the signer's memory of log {log.number}", error.message)

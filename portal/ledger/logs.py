@@ -90,11 +90,11 @@ def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoi
     if log.origin != signer.origin:
         raise LedgerError(f"the open log is {log.origin}, the signer is that of {signer.origin}")
     old = log.head
-    leaves = [leaf_hash(leaf) for leaf in _leaves(session, log, old, old + STEP)]
-    if not leaves:
+    added = [leaf_hash(leaf) for leaf in leaves(session, log, old, old + STEP)]
+    if not added:
         return None
-    size = old + len(leaves)
-    for level, number, data in grow(old, leaves, _reader(session, log.number)):
+    size = old + len(added)
+    for level, number, data in grow(old, added, _reader(session, log.number)):
         session.execute(
             delete(Tile).where(Tile.log == log.number, Tile.level == level, Tile.number == number)
         )
@@ -109,7 +109,7 @@ def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoi
     return checkpoint
 
 
-def _leaves(session: Session, log: Log, first: int, end: int) -> list[bytes]:
+def leaves(session: Session, log: Log, first: int, end: int) -> list[bytes]:
     """The leaves first..end of a log, as far as there are entries for them, without a gap."""
     begin = log.first_seq + first
     rows = session.execute(
@@ -174,8 +174,10 @@ def entry_bundle(session: Session, log: Log, number: int, width: int) -> bytes:
     """The leaves of a tile of level 0, each behind its length in 16 bits. Raises NotFound."""
     if not 0 < width <= tile_width(log.head, 0, number):
         raise NotFound(f"log {log.number} has no {tile_path('entries', number, width)}")
-    leaves = _leaves(session, log, number * WIDTH, number * WIDTH + width)
-    return b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
+    first = number * WIDTH
+    return b"".join(
+        struct.pack(">H", len(leaf)) + leaf for leaf in leaves(session, log, first, first + width)
+    )
 
 
 # --- Receipts -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from portal.db import Base
 from portal.errors import LotgateError
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.ports import BlobStore
+from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
 from portal.review.models import Assessment, Decision
@@ -86,6 +87,8 @@ def examine(
     yield from _database(session)
     tell("ledger: every link")
     yield from verify_chain(session)
+    tell("ledger: logs, tiles and checkpoints")
+    yield from audit(session)
     for rule in LEDGERED:
         tell(f"ledger: {rule.kind}")
         yield from _rows_and_entries(session, rule)
