@@ -28,6 +28,12 @@ def upgrade_database(settings: Settings) -> None:
     run_dbos_database_migrations(settings.database)
 
 
+def prepare(settings: Settings) -> None:
+    """On the embedded form the database is made and upgraded by itself; elsewhere that is a person's act."""
+    if settings.database.startswith("sqlite"):
+        upgrade_database(settings)
+
+
 def migrate(engine: Engine) -> None:
     """Run our own migrations on `engine`, in one transaction where the database can."""
     config = alembic_config()

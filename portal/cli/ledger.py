@@ -8,6 +8,7 @@ import click
 from sqlalchemy import select
 
 from portal.adapters.keys import signer_in
+from portal.cli.database import prepare
 from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict
@@ -23,6 +24,7 @@ def ledger_group() -> None: ...
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[TenantSession]:
     """A session that is committed at the end."""
+    prepare(settings)
     engine = open_engine(settings.database)
     try:
         with open_session(engine) as session:
@@ -58,6 +60,7 @@ def create_command() -> None:
     settings = load_settings()
     with open_ledger(settings) as session:
         log = create_log(settings, session)
+        session.commit()  # before anything is told
         click.echo(f"Log {log.number} is open: {log.origin}")
         click.echo(f"Its keys are in {settings.ledger / str(log.number)}; give these to who shall check it:")
         for key in log.keys.splitlines():
@@ -92,6 +95,7 @@ def close_command() -> None:
     with open_ledger(load_settings()) as session:
         log = _open(session)
         logs.close(session, SystemClock(), log)
+        session.commit()
         click.echo(f"Log {log.number} ({log.origin}) is closed with {log.head:,} entries.")
 
 

@@ -46,6 +46,13 @@ class Words(click.Group):
             raise click.ClickException("\n".join(lines)) from None
         except LotgateError as error:
             raise click.ClickException(error.message) from None
+        except Exception as error:
+            if type(error).__module__ != "sqlalchemy.exc":  # not imported here: most words need no database
+                raise
+            why = str(error).partition("\n")[0]
+            raise click.ClickException(
+                f"The database cannot be used: {why}. `lotgate db upgrade` makes it or brings it up to date."
+            ) from None
 
 
 @click.group(cls=Words, help="Lotgate: evidence in, proof out.", context_settings={"max_content_width": 100})

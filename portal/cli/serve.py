@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from portal import logs
-from portal.cli.database import upgrade_database
+from portal.cli.database import prepare
 from portal.jobs.worker import Worker
 from portal.settings import Settings, load_settings
 
@@ -87,12 +87,6 @@ def supervise(settings: Settings, *, with_worker: bool) -> int:
                 child.kill()
                 child.wait()
     return 0 if ending.is_set() else web.returncode
-
-
-def prepare(settings: Settings) -> None:
-    """On the embedded form the database is made and upgraded by itself; elsewhere that is a person's act."""
-    if settings.database.startswith("sqlite"):
-        upgrade_database(settings)
 
 
 @click.command("serve", help="Serve the portal (on SQLite: with one worker beside it).")

@@ -1,0 +1,49 @@
+"""`lotgate ledger` and what a database that is not there answers."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from portal.cli.main import main
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("LOTGATE_VAR_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("LOTGATE_PUBLIC_URL", "https://gate.example/lots/")
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, list(words))
+
+    return run
+
+
+def test_a_log_is_made_closed_and_followed(run) -> None:  # type: ignore[no-untyped-def]
+    assert "There is no log yet" in run("ledger", "show").output
+    assert "No log is open" in run("ledger", "publish").output
+    made = run("ledger", "create")
+    assert made.exit_code == 0
+    assert "Log 1 is open: gate.example/lots/ledger/1" in made.output
+    assert "gate.example/lots/ledger/1+" in made.output
+    again = run("ledger", "create")
+    assert (again.exit_code, "is open: close it" in again.output) == (1, True)
+    assert run("ledger", "close", "--yes").exit_code == 0
+    assert "Log 2 is open" in run("ledger", "create").output
+    shown = run("ledger", "show").output
+    assert "ledger/1: 0 entries, closed" in shown
+    assert "ledger/2: 0 entries, open" in shown
+    assert run("fsck").exit_code == 0
+
+
+def test_closing_asks_first(run) -> None:  # type: ignore[no-untyped-def]
+    run("ledger", "create")
+    assert run("ledger", "close").exit_code == 1
+    assert "ledger/1: 0 entries, open" in run("ledger", "show").output
+
+
+def test_a_database_that_is_not_there_is_told_in_one_line(run) -> None:  # type: ignore[no-untyped-def]
+    done = run("fsck")
+    assert done.exit_code == 1
+    assert "The database cannot be used" in done.output
+    assert "Traceback" not in done.output
