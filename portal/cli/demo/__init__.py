@@ -50,8 +50,9 @@ def demo_command(no_serve: bool, as_json: bool, fresh: bool) -> None:
                 stage.new_secrets()
         else:
             _play(settings, stage)
-    with stage.step("ledger published"):
-        _publish(settings)
+    if not played:
+        with stage.step("ledger published"):
+            _publish(settings)
     # The worker has stopped: every core lays out pages.
     with stage.step("reports"), stage.looking() as session:
         reports = write_reports(session, settings.database, settings.var_dir / "reports")
