@@ -54,6 +54,9 @@ class Client:
     def step(self) -> None:
         """Ask for the offset, send one piece. Raises OSError while the server is dead."""
         answer = self.ask("HEAD", self.location, {})
+        if answer.status == 503:  # the database is busy after the kill: the answer says to come again
+            time.sleep(0.2)
+            return
         assert answer.status == 200, answer.status
         offset = int(answer.headers["Upload-Offset"])
         if offset < self.acknowledged:

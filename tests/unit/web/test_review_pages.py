@@ -15,11 +15,13 @@ from werkzeug.test import TestResponse
 
 from portal.accounts.models import RoleName, User
 from portal.adapters.blobs import LocalBlobStore
+from portal.adapters.keys import signer_in
 from portal.clock import FixedClock
 from portal.db import TenantSession
 from portal.evidence.models import Evidence
 from portal.evidence.service import receive_bytes
 from portal.http.access import ACCESS
+from portal.ledger import logs as ledger
 from portal.ledger.models import Entry
 from portal.reassessment.models import ChangeKind, ChangeNotice
 from portal.reassessment.service import file_notice, handle
@@ -124,7 +126,7 @@ def read(session: TenantSession, row: T) -> T:
 
 READ = {
     "assessment", "case", "change", "changes", "evidence", "exceptions", "image_report", "key", "keys",
-    "product", "queue", "reassessments", "submission", "supplier", "suppliers",
+    "product", "queue", "reassessments", "receipt", "submission", "supplier", "suppliers",
 }  # fmt: skip
 SEES: dict[RoleName, set[str]] = {
     R.REVIEWER: READ | {"new_change"},
@@ -138,7 +140,7 @@ SEES: dict[RoleName, set[str]] = {
 
 @pytest.fixture
 def addresses(
-    desk: Desk, case: Case, jobs: RecordingQueue, store: LocalBlobStore, spool: Path
+    desk: Desk, case: Case, jobs: RecordingQueue, store: LocalBlobStore, spool: Path, tmp_path: Path
 ) -> dict[str, str]:
     """One address of every page of the blueprint."""
     supplier = desk.session.get_one(Supplier, case.supplier_id)
@@ -160,6 +162,9 @@ def addresses(
         product_id=case.product_id,
     )
     handle(desk.session, desk.clock, store, notice.id)
+    signer = signer_in(tmp_path / "ledger", 1, "gate.example/ledger/1")
+    ledger.create(desk.session, desk.clock, signer)
+    ledger.publish(desk.session, desk.clock, signer)
     desk.session.commit()
     return {
         "assessment": f"/r/assessments/{case.assessment_id}",
@@ -176,6 +181,7 @@ def addresses(
         "product": f"/r/products/{case.product_id}",
         "queue": "/r/",
         "reassessments": "/r/reassessments",
+        "receipt": f"/r/evidence/{evidence.id}/receipt",
         "submission": f"/r/submissions/{submission.id}",
         "supplier": f"/r/suppliers/{case.supplier_id}",
         "suppliers": "/r/suppliers",
