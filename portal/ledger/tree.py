@@ -120,8 +120,10 @@ class Tree:
                     f"{tile_path(level, number, width)}: expected {width * HASH} bytes, found {len(data)}"
                 )
             rows = [[data[at : at + HASH] for at in range(0, len(data), HASH)]]
+            sha256 = hashlib.sha256
             while len(below := rows[-1]) > 1:
-                rows.append([node_hash(*pair) for pair in zip(below[::2], below[1::2], strict=False)])
+                pairs = zip(below[::2], below[1::2], strict=False)
+                rows.append([sha256(b"\x01" + left + right).digest() for left, right in pairs])
             self._tiles[level, number] = rows
         return rows
 

