@@ -56,7 +56,7 @@ def _tags(session: Session) -> Iterator[Fault]:
 
 def _tiles(session: Session, log: Log, where: str) -> Iterator[Fault]:
     """Every tile, made again from below, against the stored one; and that there are no others."""
-    level, hashes = 0, 0
+    level = 0
     above: list[bytes] = []
     for first in range(0, log.head, WIDTH):
         try:
@@ -71,8 +71,7 @@ def _tiles(session: Session, log: Log, where: str) -> Iterator[Fault]:
         yield from _same(session, log, where, level, first // WIDTH, b"".join(made))
         if len(made) == WIDTH:
             above.append(_root(made))
-    hashes = len(above)
-    while hashes:
+    while above:
         level += 1
         row, above = above, []
         for first in range(0, len(row), WIDTH):
@@ -80,7 +79,6 @@ def _tiles(session: Session, log: Log, where: str) -> Iterator[Fault]:
             yield from _same(session, log, where, level, first // WIDTH, b"".join(made))
             if len(made) == WIDTH:
                 above.append(_root(made))
-        hashes = len(above)
     for found_level, number in session.execute(
         select(Tile.level, Tile.number).where(Tile.log == log.number).order_by(Tile.level, Tile.number)
     ):

@@ -1,6 +1,5 @@
 """Transparency logs over the ledger: made explicitly, published checkpoint by checkpoint, read as tiles."""
 
-import json
 import struct
 from typing import Final
 
@@ -210,8 +209,3 @@ def entry_about(session: Session, kind: str, subject_id: str) -> Entry | None:
         .limit(1)
     )
     return found.first()
-
-
-def facts(entry: Entry) -> dict[str, object]:
-    told: dict[str, object] = json.loads(entry.body)
-    return told
