@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from portal.errors import LedgerError, StorageFailed
 from portal.evidence.spool import sync_folder
-from portal.ledger.notes import Checkpoint, decoded
+from portal.ledger.notes import Checkpoint
 from portal.ledger.ports import Purpose
 from portal.ledger.signing import LogSigner
 
@@ -112,7 +112,6 @@ class MemoryFile:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         origin, size, root = checkpoint.body.splitlines()
-        decoded(root, "root")
         _write(self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n")
 
 

@@ -35,6 +35,7 @@ from portal.verification import Digests, Hasher, hash_file
 __all__ = [
     "Swept",
     "accept",
+    "demand_blob",
     "demand_declared",
     "demand_quota",
     "demand_read_back",
@@ -63,7 +64,8 @@ def accept(
 ) -> Evidence:
     """Take the finished, fsynced file `path` into the store and record it as evidence of the supplier.
 
-    The caller has read it back, before any transaction was open.
+    The caller has read it back, and what the store may have under its name (`demand_blob`), before any
+    transaction was open.
     The blob is durable before the row is written; a crash in between leaves an orphan, never a row without
     its bytes.
     """
@@ -71,9 +73,6 @@ def accept(
     if digests.size == 0:
         raise InvalidInput("The file is empty.", (Problem("file", "at least one byte", "none", _EMPTY),))
     store.put(path, digests.sha256)
-    with store.get_local_path(digests.sha256) as stored:
-        if not stored.samefile(path):  # it was there before: from another delivery of the same bytes
-            demand_stored(stored, digests)
     evidence = Evidence(
         id=new_id(),
         supplier_id=owner,
@@ -134,6 +133,7 @@ def receive_bytes(
         demand_read_back(hasher, spool / name)
         digests = hasher.digests()
         demand_declared(digests, declared_sha256)
+        demand_blob(store, spool / name, digests)
         if quota is not None:
             demand_quota(session, actor, digests.size, quota)
         return accept(session, actor, clock, store, path=spool / name, digests=digests, filename=filename)
@@ -149,6 +149,8 @@ def receipt(session: Session, evidence_id: str) -> Proof:
     found = get_evidence(session, evidence_id)
     entry = logs.entry_about(session, "evidence.accepted", found.id)
     proof = logs.receipt(session, entry) if entry is not None else None
+    if proof is None and logs.open_log(session) is None:
+        raise Conflict("There are no receipts yet: no transparency log is open. The administrator makes one.")
     if proof is None:
         raise Conflict(
             "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds."
@@ -213,6 +215,15 @@ def demand_stored(path: Path, digests: Digests) -> None:
             f"{digests.sha256}, found {found.size} with {found.sha256}. Send the file again and tell the "
             "administrator."
         )
+
+
+def demand_blob(store: BlobStore, path: Path, digests: Digests) -> None:
+    """Raises StorageFailed where the store has an earlier delivery of these bytes that is another by now."""
+    if store.stat(digests.sha256) is None:
+        return
+    with store.get_local_path(digests.sha256) as stored:
+        if not stored.samefile(path):
+            demand_stored(stored, digests)
 
 
 def demand_quota(session: Session, actor: Actor, size: int, quota: int) -> None:

@@ -41,6 +41,7 @@ from portal.evidence.ports import BlobStore
 from portal.evidence.service import (
     BLOCK,
     accept,
+    demand_blob,
     demand_declared,
     demand_quota,
     demand_read_back,
@@ -287,19 +288,23 @@ def _resume(upload: Upload, file: SpoolFile, key: bytes) -> Generator[None, None
     # Another key (it was changed) or another version of the verifier: then the bytes themselves tell.
     with suppress(VerifierStateError):
         hasher = Hasher.resume(upload.hash_state or b"", key)
-    if hasher is not None and hasher.size == upload.offset and upload.read_back_at == file.changed:
+    if hasher is not None and hasher.size != upload.offset:
+        hasher = None
+    if hasher is not None and upload.read_back_at == file.changed:
         return hasher
     stored = Hasher()
     try:
         stored.update_from_file(file.path, 0, upload.offset)
     except (OSError, UnreadableFile) as error:
         raise StorageFailed("The bytes of this upload cannot be read again: start it anew.") from error
-    if hasher is not None and hasher.size == upload.offset and hasher.digests() != stored.digests():
-        _end(upload, UploadState.REFUSED)
-        upload.refusal = f"The stored bytes are not the {upload.offset} that arrived."
-        yield
-        raise StorageFailed(f"{upload.refusal} Start the upload again and tell the administrator.")
-    return stored
+    if hasher is None:
+        return stored
+    if hasher.digests() == stored.digests():
+        return hasher  # which knows that these bytes were read back
+    _end(upload, UploadState.REFUSED)
+    upload.refusal = f"The stored bytes are not the {upload.offset} that arrived."
+    yield
+    raise StorageFailed(f"{upload.refusal} Start the upload again and tell the administrator.")
 
 
 class _Piece:
@@ -373,6 +378,8 @@ def _finish(
     """
     digests = hasher.digests()
     why = _damage(upload, file, digests)
+    if why is None:
+        demand_blob(vault.store, file.path, digests)  # may take long: no transaction is open
     upload = load_upload(session, clock, upload.id)
     try:
         if why is not None:

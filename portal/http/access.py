@@ -50,7 +50,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "security.wan_register_response": {"POST": SIGNED_IN},
     "security.wan_signin": {"GET": PUBLIC, "POST": PUBLIC},  # after the password
     "security.wan_signin_response": {"POST": PUBLIC},
-    # --- the transparency log (portal/web/logs.py)
+    # --- the transparency log (portal/web/ledger.py)
     "log.checkpoint": {"GET": PUBLIC},
     "log.index": {"GET": PUBLIC},
     "log.policy": {"GET": PUBLIC},

@@ -11,7 +11,7 @@ from portal.ledger.leaves import tag
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile, WatchKey
 from portal.ledger.notes import Checkpoint, open_note
 from portal.ledger.service import Fault
-from portal.ledger.tree import HASH, WIDTH, grow, leaf_hash, tile_path, tile_width
+from portal.ledger.tree import HASH, WIDTH, leaf_hash, root_of_full, tile_path, tile_width
 
 
 def audit(session: Session) -> Iterator[Fault]:
@@ -67,29 +67,23 @@ def _tiles(session: Session, log: Log, where: str) -> Iterator[Fault]:
         if len(leaves) < min(WIDTH, log.head - first):
             yield Fault(where, f"has a checkpoint over {log.head} entries, the ledger has fewer")
             return
-        made = [leaf_hash(leaf) for leaf in leaves]
-        yield from _same(session, log, where, level, first // WIDTH, b"".join(made))
-        if len(made) == WIDTH:
-            above.append(_root(made))
+        made = b"".join(map(leaf_hash, leaves))
+        yield from _same(session, log, where, level, first // WIDTH, made)
+        if len(leaves) == WIDTH:
+            above.append(root_of_full(made))
     while above:
         level += 1
         row, above = above, []
         for first in range(0, len(row), WIDTH):
-            made = row[first : first + WIDTH]
-            yield from _same(session, log, where, level, first // WIDTH, b"".join(made))
-            if len(made) == WIDTH:
-                above.append(_root(made))
+            made = b"".join(row[first : first + WIDTH])
+            yield from _same(session, log, where, level, first // WIDTH, made)
+            if len(made) == WIDTH * HASH:
+                above.append(root_of_full(made))
     for found_level, number in session.execute(
         select(Tile.level, Tile.number).where(Tile.log == log.number).order_by(Tile.level, Tile.number)
     ):
         if not tile_width(log.head, found_level, number):
             yield Fault(where, f"{tile_path(found_level, number)} belongs to no checkpoint")
-
-
-def _root(full: list[bytes]) -> bytes:
-    """Of a full tile: what `grow` puts into the tile above it."""
-    (_, _, data) = list(grow(0, full, lambda *_: b""))[-1]
-    return data
 
 
 def _same(session: Session, log: Log, where: str, level: int, number: int, made: bytes) -> Iterator[Fault]:

@@ -230,8 +230,12 @@ def _verify(key: VerifierKey, checkpoint: Checkpoint, data: bytes) -> int | None
 
 
 def open_note(text: str, log: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = ()) -> "Opened":
+    """`opened`, of a note as it is written."""
+    return opened(Note.parse(text), log, witnesses)
+
+
+def opened(note: Note, log: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = ()) -> "Opened":
     """A checkpoint that the log signed. Raises LedgerError when none of its keys did."""
-    note = Note.parse(text)
     signed = note.signed_by([*log, *witnesses])
     by_log = [one for one in signed if one.key in log]
     if not by_log:

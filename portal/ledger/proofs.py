@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from portal.errors import LedgerError
-from portal.ledger.notes import Note, Opened, VerifierKey, decoded, number, open_note
+from portal.ledger.notes import Note, Opened, VerifierKey, decoded, number, opened
 from portal.ledger.tree import HASH, MAX_PROOF, check_inclusion, leaf_hash
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
@@ -59,7 +59,7 @@ class Proof:
         self, entry: bytes, log: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = ()
     ) -> Opened:
         """Whether `entry` is in the log with these keys. Raises LedgerError that says what does not hold."""
-        opened = open_note(str(self.note), log, witnesses)
-        checkpoint = opened.checkpoint
+        found = opened(self.note, log, witnesses)
+        checkpoint = found.checkpoint
         check_inclusion(leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
-        return opened
+        return found

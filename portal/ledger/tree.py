@@ -148,11 +148,12 @@ def grow(size: int, leaves: Iterable[bytes], read: Read) -> Iterator[tuple[int, 
             yield level, number, tile
             number += 1
             if len(tile) == WIDTH * HASH:
-                added.append(_root_of_full(tile))
+                added.append(root_of_full(tile))
         level += 1
 
 
-def _root_of_full(tile: bytes) -> bytes:
+def root_of_full(tile: bytes) -> bytes:
+    """What stands for a full tile in the one above it."""
     sha256 = hashlib.sha256
     row = [tile[at : at + 2 * HASH] for at in range(0, len(tile), 2 * HASH)]
     while True:

@@ -12,7 +12,7 @@ from portal.web import (
     filters,
     headers,
     home,
-    logs,
+    ledger,
     navigation,
     reports,
     security,
@@ -35,7 +35,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(files.blueprint)
     app.register_blueprint(home.blueprint)
-    app.register_blueprint(logs.blueprint)
+    app.register_blueprint(ledger.blueprint)
     app.register_blueprint(reports.blueprint)
     app.register_blueprint(review)
     app.register_blueprint(supplier)

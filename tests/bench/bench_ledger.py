@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 
 from portal.adapters.keys import signer_in
@@ -88,7 +88,7 @@ def _proof(session: Session, log: Log) -> Row:
             hashlib.sha256(n.to_bytes(8, "big")).digest() for n in range(first, min(LARGE, first + step))
         ]
         tiles.update(((level, number), data) for level, number, data in grow(first, leaves, read))
-    session.execute(Tile.__table__.delete())  # type: ignore[attr-defined]
+    session.execute(delete(Tile))
     session.execute(
         insert(Tile),
         [{"log": 1, "level": level, "number": n, "data": data} for (level, n), data in tiles.items()],

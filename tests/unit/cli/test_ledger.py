@@ -1,5 +1,6 @@
 """`lotgate ledger` and what a database that is not there answers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ from click.testing import CliRunner, Result
 
 from portal.cli.main import main
 
+Run = Callable[..., Result]
+
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("LOTGATE_VAR_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("LOTGATE_PUBLIC_URL", "https://gate.example/lots/")
 
@@ -19,7 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     return run
 
 
-def test_a_log_is_made_closed_and_followed(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_log_is_made_closed_and_followed(run: Run) -> None:
     assert "There is no log yet" in run("ledger", "show").output
     assert "No log is open" in run("ledger", "publish").output
     made = run("ledger", "create")
@@ -36,13 +39,13 @@ def test_a_log_is_made_closed_and_followed(run) -> None:  # type: ignore[no-unty
     assert run("fsck").exit_code == 0
 
 
-def test_closing_asks_first(run) -> None:  # type: ignore[no-untyped-def]
+def test_closing_asks_first(run: Run) -> None:
     run("ledger", "create")
     assert run("ledger", "close").exit_code == 1
     assert "ledger/1: 0 entries, open" in run("ledger", "show").output
 
 
-def test_a_database_that_is_not_there_is_told_in_one_line(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_database_that_is_not_there_is_told_in_one_line(run: Run) -> None:
     done = run("fsck")
     assert done.exit_code == 1
     assert "The database cannot be used" in done.output

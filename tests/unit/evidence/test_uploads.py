@@ -347,6 +347,19 @@ def test_acknowledged_bytes_that_somebody_changed_refuse_the_upload_for_good(ben
         bench.load(upload)
 
 
+def test_a_blob_that_was_changed_in_the_store_refuses_a_second_delivery_and_keeps_it(bench: Bench) -> None:
+    bench.append(bench.opened(len(DATA)), DATA, 0)
+    with bench.vault.store.get_local_path(hashlib.sha256(DATA).hexdigest()) as blob:
+        blob.chmod(0o600)
+        blob.write_bytes(b"?" + DATA[1:])
+    again = bench.opened(len(DATA))
+    with pytest.raises(StorageFailed, match="not those that arrived"):
+        bench.append(again, DATA, 0)
+    with bench.vault.store.get_local_path(hashlib.sha256(DATA).hexdigest()) as blob:
+        blob.write_bytes(DATA)  # repaired
+    assert uploads.unfinished(bench.load(again))
+
+
 def test_bytes_that_were_touched_and_are_the_same_are_read_again_and_count(bench: Bench) -> None:
     upload = bench.opened(len(DATA))
     bench.append(upload, DATA[:1000], 0)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from portal.adapters.keys import KeyFolder, MemoryFile
 from portal.clock import FixedClock
@@ -167,8 +167,7 @@ def test_a_database_older_than_what_was_signed_gets_no_signature(ledger: Ledger)
     """A restored backup: the ten newest entries are gone, others take their places."""
     ledger.add(10)
     ledger.publish()
-    with open_session(ledger.session.get_bind()) as session:  # type: ignore[arg-type]
-        _restore(session, 0)
+    _restore(ledger.session, 0)
     ledger.session.expire_all()
     ledger.add(5)
     with pytest.raises(LedgerError, match="5 entries, 10 were signed: the database is older"):
@@ -181,7 +180,7 @@ def test_a_database_older_than_what_was_signed_gets_no_signature(ledger: Ledger)
 
 def _restore(session: TenantSession, size: int) -> None:
     for table in (Tile, SignedCheckpoint, Entry):
-        session.execute(table.__table__.delete())  # type: ignore[attr-defined]
+        session.execute(delete(table))
     session.execute(update(Log).values(head=size))
     session.commit()
 
@@ -215,7 +214,7 @@ def test_a_rewritten_tile_gets_no_signature(ledger: Ledger) -> None:
 
 def test_entries_that_are_missing_are_noticed_before_anything_is_signed(ledger: Ledger) -> None:
     ledger.add(10)
-    ledger.session.execute(Entry.__table__.delete().where(Entry.seq == 4))  # type: ignore[attr-defined]
+    ledger.session.execute(delete(Entry).where(Entry.seq == 4))
     ledger.session.commit()
     with pytest.raises(LedgerError, match="entries are missing between 0 and 9"):
         ledger.publish()

@@ -1,6 +1,7 @@
 """Signed notes and receipts: the specifications' own examples, and every way of being something else."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from portal.ledger.proofs import HEADER, Proof
 from portal.ledger.signing import LogSigner
 from portal.ledger.tree import Tree, grow, leaf_hash
 
+Change = Callable[[str], str]
 ORIGIN = "portal.example/ledger/1"
 # C2SP signed-note and the tests of golang.org/x/mod/sumdb/note.
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -117,7 +119,7 @@ def test_a_cosigner_cannot_be_renamed_with_ml_dsa(signer: LogSigner, note: Note)
         (lambda text: "\n".join(["", *text.split("\n")[1:]]), "names no origin"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(note: Note, change, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_checkpoint_is_refused(note: Note, change: Change, words: str) -> None:
     with pytest.raises(LedgerError, match=words):
         Note.parse(change(str(note)))
 
@@ -190,7 +192,7 @@ def test_a_path_of_another_length_an_index_past_the_size_and_another_log_are_ref
         (lambda text: text + "x" * 300_000, "at most 262,144 characters"),
     ],
 )
-def test_what_is_no_receipt_is_refused(proof: Proof, change, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_receipt_is_refused(proof: Proof, change: Change, words: str) -> None:
     with pytest.raises(LedgerError, match=words):
         Proof.parse(change(str(proof)))
 

@@ -107,3 +107,9 @@ def test_another_supplier_gets_no_receipt(ledger: Ledger, machine: Machine, make
     entry = ledger.session.scalars(select(Entry).where(Entry.subject_id == evidence_id)).one()
     assert logs.log_of(ledger.session, entry) is not None
     assert machine.get(f"/evidence/{'0' * 32}/receipt").status_code == 404
+
+
+def test_without_a_log_nobody_is_told_to_wait(machine: Machine) -> None:
+    answer = machine.get(f"/evidence/{machine.send(CONTENT)}/receipt")
+    assert answer.status_code == 409
+    assert "no transparency log is open" in answer.text

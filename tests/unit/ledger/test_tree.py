@@ -12,6 +12,7 @@ from portal.errors import LedgerError
 from portal.ledger.tree import (
     EMPTY,
     HASH,
+    Read,
     Tree,
     check_consistency,
     check_inclusion,
@@ -148,6 +149,14 @@ def test_an_index_past_the_size_and_a_log_that_went_back_are_refused(stored: Sto
         check_consistency(1000, 1000, tree.root(), tree.root_at(999), [])
 
 
+def tampering(stored: Stored, place: tuple[int, int], tampered: bytes) -> Read:
+    def read(level: int, number: int, width: int) -> bytes:
+        held = tampered if (level, number) == place else stored.tiles[level, number]
+        return held[: width * HASH]
+
+    return read
+
+
 def test_a_tampered_tile_is_found_by_whoever_knows_the_root(stored: Stored) -> None:
     rng = random.Random(7)
     root = stored.tree().root()
@@ -155,11 +164,7 @@ def test_a_tampered_tile_is_found_by_whoever_knows_the_root(stored: Stored) -> N
         at = rng.randrange(len(data))
         tampered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
-        def read(level: int, number: int, width: int, place=place, tampered=tampered) -> bytes:  # type: ignore[no-untyped-def]
-            held = tampered if (level, number) == place else stored.tiles[level, number]
-            return held[: width * HASH]
-
-        tree = Tree(70_000, read)
+        tree = Tree(70_000, tampering(stored, place, tampered))
         # A leaf that has what was touched beside its path.
         index = ((place[1] * 256 + at // HASH) ^ 1) << (8 * place[0])
         index = index if index < 70_000 else 0
