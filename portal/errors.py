@@ -103,6 +103,12 @@ class LedgerError(LotgateError):
     code = "ledger_error"
 
 
+class ZipRefused(LotgateError):
+    """A ZIP file is damaged, or is not in the one form in which Lotgate writes and reads them."""
+
+    code = "zip_refused"
+
+
 class PolicyError(LotgateError):
     """A policy or questionnaire file does not hold together."""
 
