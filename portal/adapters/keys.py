@@ -22,6 +22,8 @@ PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
 _KINDS: dict[Purpose, type[Ed25519PrivateKey] | type[MLDSA44PrivateKey]] = {
     Purpose.LOG_ED25519: Ed25519PrivateKey,
     Purpose.LOG_ML_DSA_44: MLDSA44PrivateKey,
+    Purpose.WITNESS_ED25519: Ed25519PrivateKey,
+    Purpose.WITNESS_ML_DSA_44: MLDSA44PrivateKey,
 }
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from portal.clock import Clock
 from portal.errors import Conflict, LedgerError, NotFound
 from portal.ledger.leaves import Opening
-from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile
+from portal.ledger.models import Cosignature, Entry, Log, SignedCheckpoint, Tile
 from portal.ledger.notes import VerifierKey
 from portal.ledger.proofs import Proof
 from portal.ledger.signing import LogSigner
@@ -19,6 +19,7 @@ from portal.ledger.tree import HASH, WIDTH, Read, Tree, grow, leaf_hash, tile_pa
 STEP: Final = (
     20_000  # entries that one checkpoint adds at most, so that memory does not grow with their number
 )
+LOOK_BACK: Final = 16  # cosigned checkpoints among which a receipt's is chosen
 
 
 def next_number(session: Session) -> int:
@@ -162,6 +163,16 @@ def checkpoint(session: Session, log: Log, size: int | None = None) -> SignedChe
     return found
 
 
+def signed_note(session: Session, checkpoint: SignedCheckpoint) -> str:
+    """A checkpoint as it was signed, with the lines of the witnesses that have cosigned it since."""
+    lines = session.scalars(
+        select(Cosignature.line)
+        .where(Cosignature.log == checkpoint.log, Cosignature.size == checkpoint.size)
+        .order_by(Cosignature.at, Cosignature.name, Cosignature.key_id)
+    )
+    return checkpoint.note + "".join(lines)
+
+
 def tile(session: Session, log: Log, level: int, number: int, width: int) -> bytes:
     """The first `width` hashes of a tile that the newest checkpoint has. Raises NotFound."""
     if not 0 < width <= tile_width(log.head, level, number):
@@ -196,8 +207,24 @@ def receipt(session: Session, entry: Entry) -> Proof | None:
     if log is None:
         return None
     index = entry.seq - log.first_seq
-    note = checkpoint(session, log).note
-    return Proof.of(index, tree(session, log).inclusion(index), note, opening(entry).dump())
+    found = best_checkpoint(session, log, index)
+    path = tree(session, log, found.size).inclusion(index)
+    return Proof.of(index, path, signed_note(session, found), opening(entry).dump())
+
+
+def best_checkpoint(session: Session, log: Log, index: int) -> SignedCheckpoint:
+    """What a receipt for entry `index` of a log rests on: of the last checkpoints over it, the newest of those
+    that most witnesses cosigned. So a checkpoint that witnesses have yet to see costs no receipt its quorum.
+    """
+    cosigned = session.execute(
+        select(Cosignature.size, func.count())
+        .where(Cosignature.log == log.number, Cosignature.size > index)
+        .group_by(Cosignature.size)
+        .order_by(Cosignature.size.desc())
+        .limit(LOOK_BACK)
+    ).all()
+    best = max(cosigned, key=lambda row: (row[1], row[0]), default=None)
+    return checkpoint(session, log, best[0] if best else None)
 
 
 def entry_about(session: Session, kind: str, subject_id: str) -> Entry | None:

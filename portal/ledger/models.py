@@ -2,7 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Digest
@@ -79,3 +88,36 @@ class SignedCheckpoint(Base):
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     note: Mapped[str] = mapped_column(Text)
+
+
+class Cosignature(Base):
+    """What a witness said of a checkpoint: its signature line, verified before it is kept.
+
+    `name` and `key_id` (hex) are those of the witness's key, `at` is the time that the witness states.
+    Triggers refuse UPDATE and DELETE.
+    """
+
+    __tablename__ = "ledger_cosignatures"
+    __table_args__ = (
+        ForeignKeyConstraint(["log", "size"], ["ledger_checkpoints.log", "ledger_checkpoints.size"]),
+    )
+    log: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    at: Mapped[datetime]
+    line: Mapped[str] = mapped_column(Text)
+
+
+class WitnessState(Base):
+    """How asking one witness goes: when to ask again, and what the trouble is, empty where there is none.
+
+    `alarm`: what the witness saw contradicts this log, so a person has to look.
+    """
+
+    __tablename__ = "ledger_witnesses"
+    url: Mapped[str] = mapped_column(String(500), primary_key=True)
+    failures: Mapped[int]
+    next_at: Mapped[datetime]
+    trouble: Mapped[str] = mapped_column(Text)
+    alarm: Mapped[bool]

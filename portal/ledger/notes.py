@@ -20,6 +20,7 @@ from portal.errors import LedgerError
 
 MAX_NOTE: Final = 64 * 1024
 MAX_SIGNATURES: Final = 64
+MAX_NAME: Final = 255  # bytes of an origin or a key's name: a cosigned message has a length of 8 bits
 _MARK: Final = "— "
 
 
@@ -81,6 +82,8 @@ class VerifierKey:
             raise LedgerError(
                 f"verifier key {name[:80]!r}: expected {_KEY_BYTES[kind]} bytes, found {len(data) - 1}"
             )
+        if len(name.encode()) > MAX_NAME:
+            raise LedgerError(f"verifier key {name[:80]!r}: its name has more than {MAX_NAME} bytes")
         key = cls(_name(name), kind, data[1:])
         if stated != key.id.hex():
             raise LedgerError(
@@ -109,6 +112,8 @@ class Checkpoint:
         origin, size, root = lines[:3]
         if not origin or not origin.isprintable():
             raise LedgerError("the checkpoint names no origin")
+        if len(origin.encode()) > MAX_NAME:
+            raise LedgerError(f"the checkpoint's origin has more than {MAX_NAME} bytes")
         value = number(size, "the checkpoint's size")
         digest = decoded(root, "the checkpoint's root")
         if len(digest) != 32:

@@ -1,7 +1,8 @@
 """Which logs and witnesses a reader believes: C2SP tlog-policy, whole."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from portal.errors import LedgerError
@@ -21,12 +22,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """Any one of the logs, and the witnesses that the quorum asks for. Groups stand behind their members."""
+    """Any one of the logs, and the witnesses that the quorum asks for. Groups stand behind their members.
+
+    `urls`: where the witness of a name takes checkpoints, for those whose line says so.
+    """
 
     logs: tuple[VerifierKey, ...]
     witnesses: dict[str, VerifierKey]
     groups: dict[str, Group]
     quorum: str
+    urls: dict[str, str] = field(default_factory=dict)
 
     def met(self, cosigned: Collection[VerifierKey]) -> bool:
         """Whether these witnesses are enough."""
@@ -35,6 +40,24 @@ class TrustPolicy:
             if sum(member in seen for member in group.members) >= group.least:
                 seen.add(name)
         return self.quorum == NONE or self.quorum in seen
+
+    def witness_lines(self) -> str:
+        """The policy without its logs, as text."""
+        lines = [
+            " ".join(filter(None, ("witness", name, str(key), self.urls.get(name, ""))))
+            for name, key in self.witnesses.items()
+        ]
+        lines += [f"group {name} {one.least} {' '.join(one.members)}" for name, one in self.groups.items()]
+        return "".join(f"{line}\n" for line in [*lines, f"quorum {self.quorum}"])
+
+    @classmethod
+    def read(cls, path: Path) -> "TrustPolicy":
+        """The policy in a file. Raises LedgerError."""
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return cls.parse(file.read(MAX_POLICY + 1))
+        except (OSError, UnicodeDecodeError) as error:
+            raise LedgerError(f"the policy {path} cannot be read: {error}") from None
 
     @classmethod
     def parse(cls, text: str) -> "TrustPolicy":
@@ -53,7 +76,7 @@ class TrustPolicy:
                 raise LedgerError(f"line {number} of the policy: {error}") from None
         if reading.quorum is None:
             raise LedgerError("the policy has no line quorum; `quorum none` asks for no witness")
-        return cls(tuple(reading.logs), reading.witnesses, reading.groups, reading.quorum)
+        return cls(tuple(reading.logs), reading.witnesses, reading.groups, reading.quorum, reading.urls)
 
 
 class _Reading:
@@ -62,14 +85,16 @@ class _Reading:
         self.witnesses: dict[str, VerifierKey] = {}
         self.groups: dict[str, Group] = {}
         self.quorum: str | None = None
+        self.urls: dict[str, str] = {}
         self.grouped: set[str] = set()
 
     def take(self, words: list[str]) -> None:
         match words:
             case ["log", key] | ["log", key, _]:
                 self._log(VerifierKey.parse(key))
-            case ["witness", name, key] | ["witness", name, key, _]:
+            case ["witness", name, key, *url] if len(url) < 2:
                 self._witness(name, VerifierKey.parse(key))
+                self.urls.update((name, one) for one in url)
             case ["group", name, least, *members]:
                 self._group(name, least, members)
             case ["quorum", name]:

@@ -1,6 +1,7 @@
 """What the ledger needs from outside: private keys by purpose, and a memory that no backup brings back."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -12,6 +13,8 @@ class Purpose(StrEnum):
 
     LOG_ED25519 = "log-ed25519"
     LOG_ML_DSA_44 = "log-ml-dsa-44"
+    WITNESS_ED25519 = "witness-ed25519"
+    WITNESS_ML_DSA_44 = "witness-ml-dsa-44"
 
 
 class Keys(Protocol):
@@ -39,3 +42,21 @@ class SignedMemory(Protocol):
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Durable when it returns. Raises StorageFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP, whatever its status."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Http(Protocol):
+    """Requests that are sent nowhere else than asked for, and end soon."""
+
+    def get(self, url: str, limit: int) -> Reply:
+        """Raises OSError without an answer, or with one of more than `limit` bytes."""
+
+    def post(self, url: str, body: bytes, limit: int) -> Reply: ...

@@ -2,12 +2,15 @@
 
 import struct
 from dataclasses import dataclass
+from typing import Final
 
 from portal.clock import Clock
 from portal.errors import LedgerError
 from portal.ledger.notes import Checkpoint, Kind, Note, Signature, VerifierKey, cosigned
 from portal.ledger.ports import Keys, Purpose, SignedMemory
 from portal.ledger.tree import EMPTY, Tree, check_consistency
+
+PURPOSES: Final = (Purpose.LOG_ED25519, Purpose.LOG_ML_DSA_44)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,14 @@ class LogSigner:
         with self.memory.hold():
             last = self.memory.last(self.origin)
             if last is None:
-                if any(map(self.keys.exists, Purpose)):
+                if any(map(self.keys.exists, PURPOSES)):
                     raise LedgerError(
                         f"keys of {self.origin} are there already, without a memory of what they signed"
                     )
                 self.memory.keep(Checkpoint(self.origin, 0, EMPTY))
             elif last.size:
                 raise LedgerError(f"{self.origin} was signed before: a log's name is used once")
-            for purpose in Purpose:
+            for purpose in PURPOSES:
                 if not self.keys.exists(purpose):
                     self.keys.create(purpose)
 

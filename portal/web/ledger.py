@@ -42,7 +42,9 @@ def policy() -> Response:
 
 @blueprint.get("/<int:number>/checkpoint")
 def checkpoint(number: int) -> Response:
-    return _text(logs.checkpoint(session(), logs.find(session(), number)).note)
+    """The newest one, with what witnesses have said of it."""
+    newest = logs.checkpoint(session(), logs.find(session(), number))
+    return _text(logs.signed_note(session(), newest))
 
 
 @blueprint.get("/<int:number>/tile/<path:path>")

@@ -152,6 +152,7 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "decisions",
         "evidence",
         "ledger_checkpoints",
+        "ledger_cosignatures",
         "ledger_entries",
     ],
 )
