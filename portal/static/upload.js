@@ -37,7 +37,8 @@ function equip(place) {
     end("");
   });
   addEventListener("online", () => upload && lost && go());
-  recall();
+  if (input.files[0]) begin(input.files[0]); // chosen before this script had come
+  else recall();
 
   async function begin(file) {
     upload?.abort();

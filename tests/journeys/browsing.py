@@ -25,9 +25,8 @@ from portal.jobs.worker import Worker
 from portal.settings import Settings
 from tests.journeys.commands import command_line, environment
 from tests.journeys.running import START_SECONDS, free_port, wait_for
-from tests.journeys.screens import CHROMIUM, FLAGS
+from tests.journeys.screens import CHROMIUM, FLAGS, PATIENCE
 
-PATIENCE = 30_000  # ms: the machine may be busy with other tests
 needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
 
 
@@ -58,6 +57,12 @@ def scene(settings: Settings) -> Iterator[Script]:
         yield Script(settings, create_app(settings), worker)
     finally:
         worker.engine.dispose()
+
+
+def press(page: Page, key: str) -> None:
+    """A key on a page that is all there: before its scripts have come, it means nothing yet."""
+    page.wait_for_load_state("load")
+    page.keyboard.press(key)
 
 
 class Site:

@@ -29,6 +29,7 @@ from portal.db import open_engine, open_session
 from portal.settings import Settings
 from tests.factories.signing_in import signed_in_client
 
+PATIENCE = 30_000  # ms: the machine may be busy with other tests
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",

@@ -13,7 +13,7 @@ from portal.accounts.models import RoleName
 from portal.cli.demo.makers import Workshop
 from portal.review.models import Case, Decision
 from portal.suppliers.models import SigningKey
-from tests.journeys.browsing import Script, Site, needs_chromium, scene
+from tests.journeys.browsing import Script, Site, needs_chromium, press, scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 
@@ -57,11 +57,11 @@ def tab_to(page: Page, selector: str) -> None:
 def approve_by_keyboard(page: Page, reason: str) -> None:
     """From the queue to the decision without a pointer."""
     page.goto("/r/")
-    page.keyboard.press("j")
+    press(page, "j")
     expect(page.locator("a.row-link").first).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("form[data-claim]")).to_be_visible()
-    page.keyboard.press("c")
+    press(page, "c")
     expect(page.locator("form[data-decision]")).to_be_visible()
     tab_to(page, "form[data-decision] input[name=kind]")
     page.keyboard.press("Space")

@@ -13,8 +13,9 @@ from portal.cli.demo.makers import Workshop
 from portal.cli.demo.stage import Login
 from portal.suppliers import service as suppliers
 from portal.suppliers.models import Product
-from tests.journeys.browsing import PATIENCE, Script, Site, needs_chromium, scene
+from tests.journeys.browsing import Script, Site, needs_chromium, scene
 from tests.journeys.commands import lotgate
+from tests.journeys.screens import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 

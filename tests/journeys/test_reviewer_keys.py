@@ -13,7 +13,7 @@ from portal.db import TenantSession
 from portal.review.models import Case, CaseState
 from tests.factories import Make
 from tests.factories.offered import Offered
-from tests.journeys.screens import CHROMIUM, FLAGS, cookie_of, served
+from tests.journeys.screens import CHROMIUM, FLAGS, PATIENCE, cookie_of, served
 from tests.unit.review.conftest import Desk
 
 pytestmark = [
@@ -47,7 +47,8 @@ def page(app: Flask, reviewer: User) -> Iterator[Page]:
         context = browser.new_context(base_url=base, user_agent=agent)
         context.add_cookies([cookie | {"url": base}])
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield page
         browser.close()
 

@@ -13,8 +13,9 @@ from portal.policy.questionnaire import Question
 from portal.submissions.questionnaires.service import builtin
 from tests.factories.make import PASSWORD
 from tests.factories.offered import GOOD_ANSWERS
-from tests.journeys.browsing import PATIENCE, Site, code_of, needs_chromium
+from tests.journeys.browsing import Site, code_of, needs_chromium
 from tests.journeys.commands import lotgate
+from tests.journeys.screens import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 

@@ -21,9 +21,9 @@ from portal.cli.demo.stage import Login
 from portal.db import begin_reading, end_reading, open_engine, open_session
 from portal.evidence.models import Upload, UploadState
 from portal.suppliers import service as suppliers
-from tests.journeys.browsing import PATIENCE, Site, needs_chromium, scene
+from tests.journeys.browsing import Site, needs_chromium, scene
 from tests.journeys.commands import lotgate
-from tests.journeys.screens import RULES
+from tests.journeys.screens import PATIENCE, RULES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 

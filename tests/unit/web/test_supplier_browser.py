@@ -17,7 +17,7 @@ from portal.submissions.models import Submission
 from portal.submissions.questionnaires.service import current_answers, current_evidence
 from portal.suppliers.models import Product, Supplier
 from tests.factories import Make
-from tests.journeys.screens import CHROMIUM, FLAGS, cookie_of, served
+from tests.journeys.screens import CHROMIUM, FLAGS, PATIENCE, cookie_of, served
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,7 +43,8 @@ def page(app: Flask, make: Make, product: Product) -> Iterator[Page]:
         context = browser.new_context(base_url=base, user_agent=agent)
         context.add_cookies([{"name": app.config["SESSION_COOKIE_NAME"], "value": value, "url": base}])
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield page
         browser.close()
 
@@ -51,6 +52,7 @@ def page(app: Flask, make: Make, product: Product) -> Iterator[Page]:
 def test_answers_are_kept_as_they_are_given(page: Page, session: TenantSession, product: Product) -> None:
     page.goto(f"/s/products/{product.id}")
     page.get_by_role("button", name="Begin").click()
+    page.wait_for_url(re.compile("/answers"))
     page.goto(page.url + "?section=FW")
     algorithm = page.locator("#q-fw_algorithm")
     expect(algorithm).to_be_hidden()
@@ -76,6 +78,7 @@ def test_a_file_beside_an_answer_arrives_and_goes(
     file.write_bytes(os.urandom(300_000))
     page.goto(f"/s/products/{product.id}")
     page.get_by_role("button", name="Begin").click()
+    page.wait_for_url(re.compile("/answers"))
     question = page.locator("#q-sup_maker_name")
     question.get_by_label("Valid until").fill("2027-06-30")
     question.locator("input[type=file]").set_input_files(file)
