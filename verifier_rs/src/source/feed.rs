@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
@@ -25,6 +25,27 @@ const ALONE: u64 = 1024 * 1024;
 
 /// A buffer and how much of it was read.
 type Piece = (Arc<Vec<u8>>, usize);
+
+/// Short buffers that were used before, for the next short read: an upload comes as many of them.
+static USED: Mutex<Vec<Arc<Vec<u8>>>> = Mutex::new(Vec::new());
+const MAX_USED: usize = 16;
+
+/// One of `size` bytes that nobody else has.
+fn fresh(size: usize) -> Arc<Vec<u8>> {
+    let used = (size == SHORT_BUFFER).then(|| USED.lock().ok()?.pop()).flatten();
+    used.unwrap_or_else(|| Arc::new(vec![0; size]))
+}
+
+/// Keep those that nobody else has any more.
+fn keep(buffers: VecDeque<Arc<Vec<u8>>>) {
+    if let Ok(mut used) = USED.lock() {
+        for mut buffer in buffers {
+            if buffer.len() == SHORT_BUFFER && Arc::get_mut(&mut buffer).is_some() && used.len() < MAX_USED {
+                used.push(buffer);
+            }
+        }
+    }
+}
 
 impl Source {
     /// Read `from..to` once, in order, into all sinks.
@@ -51,9 +72,12 @@ impl Source {
         } else {
             (BUFFER, AHEAD)
         };
-        pool()?.in_place_scope(|scope| {
+        // The one being read, those on their way, the one being hashed.
+        let mut buffers = VecDeque::new();
+        let into = &mut buffers;
+        let done = pool()?.in_place_scope(|scope| {
             let (send, pieces) = sync_channel(ahead);
-            scope.spawn(move |_| self.read_ahead(from, to, (buffer, ahead), others, &send));
+            scope.spawn(move |_| self.read_ahead(from, to, (into, buffer, ahead), others, &send));
             let mut position = from;
             while position < to {
                 match pieces.recv_timeout(TICK) {
@@ -70,7 +94,9 @@ impl Source {
                 }
             }
             Ok(())
-        })
+        });
+        keep(buffers);
+        done
     }
 
     /// Read pieces, feed them to `sinks` and send them on, until nobody takes them any more.
@@ -78,20 +104,18 @@ impl Source {
         &self,
         from: u64,
         to: u64,
-        (size, ahead): (usize, usize),
+        (buffers, size, ahead): (&mut VecDeque<Arc<Vec<u8>>>, usize, usize),
         sinks: &mut [&mut Sink],
         send: &SyncSender<Result<Piece>>,
     ) {
         // Before the first byte is read: the kernel reads ahead of it.
         let mut as_found = self.as_found(from, to);
-        // The one being read, those on their way, the one being hashed.
-        let mut buffers: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         let mut position = from;
         while position < to {
             let again = buffers.len() > ahead.saturating_add(1);
             let mut buffer = again.then(|| buffers.pop_front()).flatten().unwrap_or_default();
             if Arc::get_mut(&mut buffer).is_none_or(|free| free.is_empty()) {
-                buffer = Arc::new(vec![0; size]);
+                buffer = fresh(size);
             }
             let room = Arc::get_mut(&mut buffer).map(Vec::as_mut_slice);
             let length = match self.fill(room.unwrap_or_default(), position, to) {
