@@ -30,6 +30,11 @@ class Settings:
     ledger_dir: Path | None = _setting(
         None, "path", "Keys and memory of the ledger's signer; not part of a backup; empty: VAR_DIR/ledger"
     )
+    pkcs11_module: Path | None = _setting(
+        None, "path", "PKCS#11 module (.so) of the token that keeps the ledger's keys; empty: files"
+    )
+    pkcs11_token: str = _setting("", "label", "The token's label")
+    pkcs11_pin_file: Path | None = _setting(None, "path", "File with the token's PIN, mode 0600")
     secret_key: str = _setting("", "text", "Signs sessions; empty: made once and kept in VAR_DIR/secret_key")
     public_url: str = _setting("http://127.0.0.1:8000", "URL", "How users reach the portal; used in links")
     proxies: int = _setting(0, "hops", "Trusted proxies in front whose X-Forwarded-… headers are believed")

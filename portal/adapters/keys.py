@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from portal.errors import LedgerError, StorageFailed
+from portal.adapters.pkcs11 import TokenKeys, token_of
+from portal.errors import LedgerError, SettingsError, StorageFailed
 from portal.evidence.spool import sync_folder
 from portal.ledger.notes import Checkpoint
-from portal.ledger.ports import Purpose
+from portal.ledger.ports import Keys, Purpose
 from portal.ledger.signing import LogSigner
+from portal.settings import Settings
 
 PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
 _KINDS: dict[Purpose, type[Ed25519PrivateKey] | type[MLDSA44PrivateKey]] = {
@@ -36,6 +38,9 @@ class KeyFolder:
 
     def exists(self, purpose: Purpose) -> bool:
         return self._path(purpose).exists()
+
+    def place(self, purpose: Purpose) -> str:
+        return f"the file {self._path(purpose)}"
 
     def create(self, purpose: Purpose) -> None:
         _private_folder(self.folder)
@@ -117,10 +122,19 @@ class MemoryFile:
         _write(self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n")
 
 
-def signer_in(folder: Path, number: int, origin: str) -> LogSigner:
-    """The signer of log `number` whose keys and memory are below `folder`. Nothing is made or read yet."""
-    own = folder / str(number)
-    return LogSigner(origin, KeyFolder(own / "keys"), MemoryFile(own / "signed.json"))
+def signer_in(settings: Settings, number: int, origin: str) -> LogSigner:
+    """The signer of log `number`: memory in the ledger folder, keys there or on a token, as the settings say.
+
+    Nothing is made or read yet. Raises SettingsError where only a part of the token is told.
+    """
+    own = settings.ledger / str(number)
+    keys: Keys = KeyFolder(own / "keys")
+    if settings.pkcs11_module is not None:
+        if not settings.pkcs11_token or settings.pkcs11_pin_file is None:
+            raise SettingsError("setting pkcs11_module: expected pkcs11_token and pkcs11_pin_file beside it")
+        token = token_of(settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin_file)
+        keys = TokenKeys(token, origin, keys)
+    return LogSigner(origin, keys, MemoryFile(own / "signed.json"))
 
 
 def _private_folder(folder: Path) -> None:

@@ -77,10 +77,10 @@ def _compared(settings: Settings, session: TenantSession) -> Iterator[Fault]:
     log = open_log(session)
     if log is None:
         return
-    signer = signer_in(settings.ledger, log.number, log.origin)
-    if not signer.keys.exists(Purpose.LOG_ED25519):
-        return
+    signer = signer_in(settings, log.number, log.origin)
     try:
+        if not signer.keys.exists(Purpose.LOG_ED25519):
+            return
         yield from compare_memory(session, log, signer.memory.last(log.origin))
     except LedgerError as error:
-        yield Fault(f"the signer's memory of log {log.number}", error.message)
+        yield Fault(f"the signer of log {log.number}", error.message)

@@ -11,9 +11,10 @@ from portal.adapters.keys import signer_in
 from portal.cli.database import prepare
 from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
-from portal.errors import Conflict
+from portal.errors import Conflict, LedgerError
 from portal.ledger import logs
 from portal.ledger.models import Log, SignedCheckpoint
+from portal.ledger.ports import Purpose
 from portal.settings import Settings, load_settings
 
 
@@ -42,14 +43,14 @@ def origin_of(settings: Settings, number: int) -> str:
 
 def create_log(settings: Settings, session: TenantSession) -> Log:
     number = logs.next_number(session)
-    signer = signer_in(settings.ledger, number, origin_of(settings, number))
+    signer = signer_in(settings, number, origin_of(settings, number))
     return logs.create(session, SystemClock(), signer)
 
 
 def publish_waiting(settings: Settings, session: TenantSession) -> Iterator[SignedCheckpoint]:
     """Sign checkpoints, each committed, until nothing waits in the open log. Raises Conflict without one."""
     log = _open(session)
-    signer = signer_in(settings.ledger, log.number, log.origin)
+    signer = signer_in(settings, log.number, log.origin)
     while (made := logs.publish(session, SystemClock(), signer)) is not None:
         session.commit()
         yield made
@@ -62,7 +63,8 @@ def create_command() -> None:
         log = create_log(settings, session)
         session.commit()  # before anything is told
         click.echo(f"Log {log.number} is open: {log.origin}")
-        click.echo(f"Its keys are in {settings.ledger / str(log.number)}; give these to who shall check it:")
+        _tell_keys(settings, log)
+        click.echo("Give these to who shall check it:")
         for key in log.keys.splitlines():
             click.echo(f"  {key if len(key) < 120 else f'{key[:116]}…'}")
         click.echo(f"In full: {settings.public_url.rstrip('/')}/ledger/policy")
@@ -70,11 +72,14 @@ def create_command() -> None:
 
 @ledger_group.command("show", help="The logs, and what waits for a checkpoint.")
 def show_command() -> None:
-    with open_ledger(load_settings()) as session:
+    settings = load_settings()
+    with open_ledger(settings) as session:
         found = session.scalars(select(Log).order_by(Log.number)).all()
         for log in found:
             state = "open" if log.open else f"closed {log.closed_at:%Y-%m-%d}"
             click.echo(f"Log {log.number}, {log.origin}: {log.head:,} entries, {state}")
+            if log.open:
+                _tell_keys(settings, log)
         if not found:
             click.echo("There is no log yet: `lotgate ledger create` makes one.")
         elif logs.pending(session):
@@ -97,6 +102,17 @@ def close_command() -> None:
         logs.close(session, SystemClock(), log)
         session.commit()
         click.echo(f"Log {log.number} ({log.origin}) is closed with {log.head:,} entries.")
+
+
+def _tell_keys(settings: Settings, log: Log) -> None:
+    """Where each private key is, as far as this host has them."""
+    try:
+        keys = signer_in(settings, log.number, log.origin).keys
+        for purpose in Purpose:
+            there = keys.place(purpose) if keys.exists(purpose) else "not on this host"
+            click.echo(f"  key {purpose.value}: {there}")
+    except LedgerError as error:
+        click.echo(f"  keys: {error.message}")
 
 
 def _open(session: TenantSession) -> Log:

@@ -125,7 +125,7 @@ def publish_ledger(bench: Bench) -> None:
         found = ledger.open_log(session)
         if found is None or not ledger.pending(session):
             return
-        signer = signer_in(bench.settings.ledger, found.number, found.origin)
+        signer = signer_in(bench.settings, found.number, found.origin)
     if signer.keys.exists(Purpose.LOG_ED25519):
         with writing(bench) as session:
             ledger.publish(session, bench.clock, signer)

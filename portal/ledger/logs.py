@@ -89,6 +89,10 @@ def publish(session: Session, clock: Clock, signer: LogSigner) -> SignedCheckpoi
         return None
     if log.origin != signer.origin:
         raise LedgerError(f"the open log is {log.origin}, the signer is that of {signer.origin}")
+    if verifier_keys(log) != list(signer.verifier_keys()):
+        raise LedgerError(
+            f"the signer's keys are not those with which {log.origin} was opened: nothing is signed"
+        )
     old = log.head
     added = [leaf_hash(leaf) for leaf in leaves(session, log, old, old + STEP)]
     if not added:

@@ -240,7 +240,7 @@ def open_note(text: str, log: Sequence[VerifierKey], witnesses: Sequence[Verifie
 
 
 def opened(note: Note, log: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = ()) -> "Opened":
-    """A checkpoint that the log signed. Raises LedgerError when none of its keys did."""
+    """A checkpoint that the log signed, with every key of it that is given. Raises LedgerError."""
     signed = note.signed_by([*log, *witnesses])
     by_log = [one for one in signed if one.key in log]
     if not by_log:
@@ -250,6 +250,13 @@ def opened(note: Note, log: Sequence[VerifierKey], witnesses: Sequence[VerifierK
         if one.key.name != note.checkpoint.origin:
             raise LedgerError(
                 f"the checkpoint is of {note.checkpoint.origin!r}, the key is that of {one.key.name!r}"
+            )
+    theirs = {one.key for one in by_log}
+    for key in log:  # who has only one of a log's keys must not be able to speak for it
+        if key.name == note.checkpoint.origin and key not in theirs:
+            raise LedgerError(
+                f"the checkpoint of {note.checkpoint.origin!r} lacks the signature by the log's other key, "
+                f"{key.id.hex()} ({key.kind.name.replace('_', '-')})"
             )
     return Opened(note, tuple(by_log), tuple(one for one in signed if one.key in witnesses))
 

@@ -22,6 +22,9 @@ class Keys(Protocol):
 
     def exists(self, purpose: Purpose) -> bool: ...
 
+    def place(self, purpose: Purpose) -> str:
+        """Where the key is, or would be, in words for people."""
+
     def create(self, purpose: Purpose) -> None:
         """Make a new key; refuses where there is one. Raises LedgerError, StorageFailed."""
 

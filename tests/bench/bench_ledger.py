@@ -20,6 +20,7 @@ from portal.ledger.service import New, append, append_all
 from portal.ledger.signing import LogSigner
 from portal.ledger.tree import HASH, WIDTH, check_inclusion, grow
 from portal.models import metadata
+from portal.settings import Settings
 from tests.bench.rows import Row, limited
 
 ENTRIES: Final = 100_000
@@ -36,7 +37,7 @@ def run() -> list[Row]:
         engine = open_engine(f"sqlite:///{folder / 'bench.db'}")
         metadata.create_all(engine)
         with open_session(engine) as session:
-            signer = signer_in(folder, 1, "bench.example/ledger/1")
+            signer = signer_in(Settings(ledger_dir=folder), 1, "bench.example/ledger/1")
             log = logs.create(session, CLOCK, signer)
             session.commit()
             rows = [_batches(session), _published(session, signer), _single(session), _proof(session, log)]

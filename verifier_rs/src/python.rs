@@ -14,14 +14,17 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use sha2::{Digest, Sha256};
 
+use crate::cms::timestamp;
 use crate::confined::{self, worker::TrustText};
 use crate::content::{self, yara::RuleFile};
 use crate::error::Error;
 use crate::keys::{self, Strength, ed25519};
 use crate::openpgp::certificate::Certificate;
+use crate::outcome::Outcome;
 use crate::pool::pool;
 use crate::source::{self, Progress, hex};
 use crate::trust::{self, Purpose};
+use crate::verdict::TimeSource;
 use crate::{file, hasher};
 
 import_exception!(portal.errors, RulesError);
@@ -451,6 +454,46 @@ fn verify_file(
     })
 }
 
+/// What a time stamp proves, or why it does not count.
+#[pyclass(frozen, get_all, module = "portal._verifier")]
+struct StampVerdict {
+    outcome: String,
+    why: String,
+    at: Option<f64>,
+    authority: Option<String>,
+}
+
+#[pyfunction]
+#[pyo3(signature = (token, message, trust, at, nonce=None))]
+fn verify_timestamp(
+    py: Python<'_>,
+    token: &[u8],
+    message: &[u8],
+    trust: &Trust,
+    at: f64,
+    nonce: Option<&[u8]>,
+) -> PyResult<StampVerdict> {
+    let now = moment(at)?;
+    let found = py.detach(|| timestamp::verify_over(token, message, &trust.inner, now, nonce));
+    Ok(match found {
+        Ok(moment) => StampVerdict {
+            outcome: Outcome::Pass.name().to_owned(),
+            why: String::new(),
+            at: Some(moment.at),
+            authority: match moment.source {
+                TimeSource::Timestamp { authority } => Some(authority),
+                TimeSource::Receipt => None,
+            },
+        },
+        Err(refused) => StampVerdict {
+            outcome: refused.outcome.name().to_owned(),
+            why: refused.why,
+            at: None,
+            authority: None,
+        },
+    })
+}
+
 /// A look through the bytes of an image: `content::examine` as its JSON document.
 #[pyfunction]
 #[pyo3(signature = (children, path, known_bad, rule_files, at, progress=None))]
@@ -487,8 +530,8 @@ fn fault() {
 mod _verifier {
     #[pymodule_export]
     use super::{
-        Children, Digests, Hasher, KeyInfo, Trust, TrustKey, examine_content, fault, hash_file, inspect_key,
-        published_key, serve_child, verify_file,
+        Children, Digests, Hasher, KeyInfo, StampVerdict, Trust, TrustKey, examine_content, fault, hash_file,
+        inspect_key, published_key, serve_child, verify_file, verify_timestamp,
     };
 
     #[pymodule_export]

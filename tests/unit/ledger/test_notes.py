@@ -62,13 +62,23 @@ def test_the_example_of_the_specification_is_read_as_it_is_written() -> None:
     assert str(note) == BEHIND_THE_SOFA
 
 
-def test_both_signatures_hold_and_one_is_enough(signer: LogSigner, note: Note, clock: FixedClock) -> None:
+def test_both_signatures_hold_and_who_knows_one_key_needs_no_other(
+    signer: LogSigner, note: Note, clock: FixedClock
+) -> None:
     keys = signer.verifier_keys()
     opened = open_note(str(note), keys)
     assert [one.key.kind for one in opened.by_log] == [Kind.ED25519, Kind.ML_DSA_44]
     assert [one.time for one in opened.by_log] == [None, int(clock.now().timestamp())]
     for key in keys:
         assert len(open_note(str(note), [key]).by_log) == 1
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_one_key_of_a_log_alone_does_not_speak_for_it(signer: LogSigner, note: Note, left: int) -> None:
+    """Neither a stolen key file nor, one day, a quantum computer is enough."""
+    half = replace(note, signatures=(note.signatures[left],))
+    with pytest.raises(LedgerError, match="lacks the signature by the log's other key"):
+        open_note(str(half), signer.verifier_keys())
 
 
 @pytest.mark.parametrize("nth", [0, 1])

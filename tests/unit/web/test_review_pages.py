@@ -35,6 +35,7 @@ from portal.review.models import (
     DecisionKind,
     GrantedException,
 )
+from portal.settings import Settings
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import Submission
 from portal.suppliers.models import KeyState, SigningKey, Supplier
@@ -162,7 +163,7 @@ def addresses(
         product_id=case.product_id,
     )
     handle(desk.session, desk.clock, store, notice.id)
-    signer = signer_in(tmp_path / "ledger", 1, "gate.example/ledger/1")
+    signer = signer_in(Settings(ledger_dir=tmp_path / "ledger"), 1, "gate.example/ledger/1")
     ledger.create(desk.session, desk.clock, signer)
     ledger.publish(desk.session, desk.clock, signer)
     desk.session.commit()

@@ -231,6 +231,25 @@ impl Token {
     }
 }
 
+/// The time that a token or response over `message` proves, where everything about it counts. `nonce` is the content
+/// of the INTEGER that was asked with.
+pub fn verify_over(
+    token: &[u8],
+    message: &[u8],
+    trust: &Trust,
+    now: f64,
+    nonce: Option<&[u8]>,
+) -> Result<Moment, Unproven> {
+    let token = Token::parse(token).map_err(|why| Unproven {
+        outcome: Outcome::Unreadable,
+        why: format!("it cannot be read: {why}"),
+    })?;
+    if !token.over(&digest_of(token.hash, &[message])) {
+        return Err(fail("it is over something else"));
+    }
+    token.verify(trust, now, nonce)
+}
+
 /// PKIStatusInfo: granted, or granted with changes.
 fn granted(status: &Item<'_>) -> Result<(), String> {
     let number: i32 = status
