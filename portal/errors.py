@@ -97,6 +97,12 @@ class StorageFailed(LotgateError):
     code = "storage_failed"
 
 
+class BackupDamaged(LotgateError):
+    """A backup, or what it would be made of, is not whole."""
+
+    code = "backup_damaged"
+
+
 class LedgerError(LotgateError):
     """Something in the ledger, or about it, does not hold: a proof, a checkpoint, a signature, a tile."""
 

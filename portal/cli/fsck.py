@@ -3,20 +3,15 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
 from itertools import chain
 
 import click
 from sqlalchemy import Engine
 
 from portal.adapters.blobs import LocalBlobStore
-from portal.adapters.keys import signer_in
+from portal.cli.ledger import signer_faults
 from portal.clock import SystemClock
-from portal.db import TenantSession, begin_reading, open_engine, open_session
-from portal.errors import LedgerError
-from portal.ledger.audit import compare_memory
-from portal.ledger.logs import open_log
-from portal.ledger.ports import Purpose
+from portal.db import begin_reading, open_engine, open_session
 from portal.ledger.service import Fault
 from portal.reports.consistency import examine
 from portal.settings import Settings, load_settings
@@ -66,21 +61,8 @@ def _memory(settings: Settings, engine: Engine) -> list[Fault]:
     found: list[Fault] = []
     for _ in range(TRIES):
         with open_session(engine) as session:
-            found = list(_compared(settings, session))
+            found = list(signer_faults(settings, session))
         if not found:
             break
         time.sleep(PAUSE_SECONDS)
     return found
-
-
-def _compared(settings: Settings, session: TenantSession) -> Iterator[Fault]:
-    log = open_log(session)
-    if log is None:
-        return
-    signer = signer_in(settings, log.number, log.origin)
-    try:
-        if not signer.keys.exists(Purpose.LOG_ED25519):
-            return
-        yield from compare_memory(session, log, signer.memory.last(log.origin))
-    except LedgerError as error:
-        yield Fault(f"the signer of log {log.number}", error.message)

@@ -13,8 +13,10 @@ from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict, LedgerError
 from portal.ledger import logs
+from portal.ledger.audit import compare_memory
 from portal.ledger.models import Log, SignedCheckpoint
 from portal.ledger.ports import Purpose
+from portal.ledger.service import Fault
 from portal.settings import Settings, load_settings
 
 
@@ -56,6 +58,19 @@ def publish_waiting(settings: Settings, session: TenantSession) -> Iterator[Sign
         yield made
 
 
+def signer_faults(settings: Settings, session: TenantSession) -> Iterator[Fault]:
+    """On the host that signs: what the signer remembers beside what the database says."""
+    log = logs.open_log(session)
+    if log is None:
+        return
+    signer = signer_in(settings, log.number, log.origin)
+    try:
+        if signer.keys.exists(Purpose.LOG_ED25519):
+            yield from compare_memory(session, log, signer.memory.last(log.origin))
+    except LedgerError as error:
+        yield Fault(f"the signer of log {log.number}", error.message)
+
+
 @ledger_group.command("create", help="Make keys and open a log. Entries that wait are published into it.")
 def create_command() -> None:
     settings = load_settings()
@@ -84,6 +99,8 @@ def show_command() -> None:
             click.echo("There is no log yet: `lotgate ledger create` makes one.")
         elif logs.pending(session):
             click.echo("Entries wait for a checkpoint.")
+        for fault in signer_faults(settings, session):
+            click.echo(f"{fault.where}: {fault.text}")
 
 
 @ledger_group.command("publish", help="Sign a checkpoint over what waits, as the worker does.")

@@ -9,12 +9,14 @@ from portal.errors import InvalidInput, LotgateError, SettingsError
 
 # Words are loaded when used: `lotgate hash` must not wait for what only the portal needs.
 WORDS: dict[str, str] = {
+    "backup": "portal.cli.backup:backup_command",
     "config": "portal.cli.config:config_command",
     "db": "portal.cli.database:db_group",
     "demo": "portal.cli.demo:demo_command",
     "fsck": "portal.cli.fsck:fsck_command",
     "ledger": "portal.cli.ledger:ledger_group",
     "hash": "portal.cli.verify:hash_command",
+    "restore": "portal.cli.backup:restore_command",
     "serve": "portal.cli.serve:serve_command",
     "users": "portal.cli.users:users_group",
     "verify": "portal.cli.verify:verify_command",
