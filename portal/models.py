@@ -7,6 +7,7 @@ from portal.jobs import models as jobs
 from portal.ledger import models as ledger
 from portal.notices import models as notices
 from portal.reassessment import models as reassessment
+from portal.retention import models as retention
 from portal.review import models as review
 from portal.submissions import models as submissions
 from portal.submissions.attestations import models as attestations
@@ -29,6 +30,7 @@ __all__ = [
     "notices",
     "questionnaires",
     "reassessment",
+    "retention",
     "review",
     "submissions",
     "suppliers",

@@ -7,6 +7,7 @@ from portal.accounts.models import RoleName
 
 class Permission(StrEnum):
     ADMIN_LEDGER_READ = "admin:ledger:read"
+    ADMIN_RETENTION_MANAGE = "admin:retention:manage"
     ADMIN_SUPPLIER_CREATE = "admin:supplier:create"
     ADMIN_TRUST_MANAGE = "admin:trust:manage"
     ADMIN_USER_MANAGE = "admin:user:manage"
@@ -16,11 +17,15 @@ class Permission(StrEnum):
     REVIEW_CASE_READ = "review:case:read"
     REVIEW_CHANGE_FILE = "review:change:file"
     REVIEW_COMMENT_WRITE = "review:comment:write"
+    REVIEW_EVIDENCE_EXPORT = "review:evidence:export"
     REVIEW_EVIDENCE_READ = "review:evidence:read"
+    REVIEW_HOLD_PLACE = "review:hold:place"
+    REVIEW_HOLD_RELEASE = "review:hold:release"
     REVIEW_KEY_DECIDE = "review:key:decide"
     REVIEW_PRODUCT_EDIT = "review:product:edit"
     REVIEW_REPORT_READ = "review:report:read"
     REVIEW_SUPPLIER_READ = "review:supplier:read"
+    REVIEW_VAULT_READ = "review:vault:read"
     SUPPLIER_CHANGE_FILE = "supplier:change:file"
     SUPPLIER_CHANGE_REQUEST_ANSWER = "supplier:change_request:answer"
     SUPPLIER_KEY_REGISTER = "supplier:key:register"
@@ -43,12 +48,20 @@ _CONTRIBUTOR = {
     P.SUPPLIER_SUBMISSION_WRITE,
     P.SUPPLIER_UPLOAD_WRITE,
 }
-_READ_ALL = {P.REVIEW_CASE_READ, P.REVIEW_EVIDENCE_READ, P.REVIEW_REPORT_READ, P.REVIEW_SUPPLIER_READ}
+_READ_ALL = {
+    P.REVIEW_CASE_READ,
+    P.REVIEW_EVIDENCE_READ,
+    P.REVIEW_REPORT_READ,
+    P.REVIEW_SUPPLIER_READ,
+    P.REVIEW_VAULT_READ,
+}
 _REVIEWER = _READ_ALL | {
     P.REVIEW_CASE_CLAIM,
     P.REVIEW_CASE_DECIDE,
     P.REVIEW_CHANGE_FILE,
     P.REVIEW_COMMENT_WRITE,
+    P.REVIEW_EVIDENCE_EXPORT,
+    P.REVIEW_HOLD_PLACE,
     P.REVIEW_KEY_DECIDE,
     P.REVIEW_PRODUCT_EDIT,
 }
@@ -58,15 +71,19 @@ GRANTS: dict[RoleName, frozenset[Permission]] = {
         _CONTRIBUTOR | {P.SUPPLIER_KEY_REGISTER, P.SUPPLIER_TEAM_MANAGE, P.SUPPLIER_TOKEN_MANAGE}
     ),
     RoleName.REVIEWER: frozenset(_REVIEWER),
-    RoleName.APPROVER: frozenset(_REVIEWER | {P.REVIEW_CASE_APPROVE_TIER1}),
+    RoleName.APPROVER: frozenset(_REVIEWER | {P.REVIEW_CASE_APPROVE_TIER1, P.REVIEW_HOLD_RELEASE}),
     RoleName.AUDITOR: frozenset(_READ_ALL | {P.ADMIN_LEDGER_READ}),
     RoleName.ADMINISTRATOR: frozenset(
         {
             P.ADMIN_LEDGER_READ,
+            P.ADMIN_RETENTION_MANAGE,
             P.ADMIN_SUPPLIER_CREATE,
             P.ADMIN_TRUST_MANAGE,
             P.ADMIN_USER_MANAGE,
+            P.REVIEW_HOLD_PLACE,
+            P.REVIEW_HOLD_RELEASE,
             P.REVIEW_SUPPLIER_READ,
+            P.REVIEW_VAULT_READ,
         }
     ),
 }

@@ -1,11 +1,12 @@
-"""Tables of the vault: evidence that was accepted, and uploads on their way."""
+"""Tables of the vault: evidence that was accepted, deleted or found damaged, and uploads on their way."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from portal.accounts.models import User
 from portal.db import Base, Digest, Id, SupplierOwned, enum_column
 
 
@@ -23,6 +24,7 @@ class Evidence(SupplierOwned, Base):
     filename: Mapped[str] = mapped_column(String(255))  # for display only
     received_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     received_at: Mapped[datetime] = mapped_column(index=True)
+    tombstone: Mapped["Tombstone | None"] = relationship(back_populates="evidence")
 
 
 class UploadState(StrEnum):
@@ -55,3 +57,57 @@ class Upload(SupplierOwned, Base):
     created_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Tombstone(SupplierOwned, Base):
+    """Evidence (the same id) that was deleted under a retention rule: row and receipt stay, the bytes go.
+
+    Immutable but for `removed_at`: when no row needed the bytes any more and they were taken from the store.
+    """
+
+    __tablename__ = "tombstones"
+    id: Mapped[str] = mapped_column(String(32), ForeignKey("evidence.id"), primary_key=True)
+    rule: Mapped[str] = mapped_column(String(200))  # as it is cited
+    rules_version: Mapped[int]
+    rules_digest: Mapped[Digest]
+    kept_until: Mapped[date]  # the last day of its period
+    deleted_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    deleted_at: Mapped[datetime] = mapped_column(index=True)
+    removed_at: Mapped[datetime | None]
+    evidence: Mapped[Evidence] = relationship(back_populates="tombstone")
+    person: Mapped[User] = relationship()
+
+    @property
+    def told(self) -> str:
+        """For people, on pages and in refusals."""
+        return (
+            f"{self.evidence.filename} was deleted on {self.deleted_at.day} {self.deleted_at:%B %Y} by "
+            f"{self.person.name} under the rule “{self.rule}”. Its digest and its receipt are kept."
+        )
+
+
+class Damage(Base):
+    """A blob that was read again and is not what was delivered, or is missing. Nothing is deleted for it."""
+
+    __tablename__ = "damages"
+    id: Mapped[Id]
+    sha256: Mapped[Digest] = mapped_column(index=True)
+    what: Mapped[str] = mapped_column(String(500))
+    found_at: Mapped[datetime]
+    mended_at: Mapped[datetime | None]  # when the right bytes were there again
+
+
+class Scrub(Base):
+    """Where the rolling re-reading of the vault stands: one row (id 1). Sizes in bytes."""
+
+    __tablename__ = "scrubs"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    cursor: Mapped[str] = mapped_column(String(64), default="")  # the digest last read; empty: at the start
+    begun_at: Mapped[datetime]  # of this cycle
+    files: Mapped[int] = mapped_column(BigInteger, default=0)  # read in this cycle
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_begun_at: Mapped[datetime | None]  # of the last full cycle
+    last_ended_at: Mapped[datetime | None]
+    last_files: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_damaged: Mapped[int] = mapped_column(default=0)

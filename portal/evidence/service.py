@@ -26,6 +26,7 @@ from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.names import display_name
 from portal.evidence.ports import BlobStore
 from portal.evidence.spool import demand_room, open_spool, remove_spool
+from portal.evidence.state import alive
 from portal.evidence.sweep import Swept, sweep
 from portal.ledger import logs
 from portal.ledger import service as ledger
@@ -234,7 +235,7 @@ def demand_quota(session: Session, actor: Actor, size: int, quota: int) -> None:
     owner = supplier_of(actor)
     session.execute(select(Organisation.id).where(Organisation.id == owner).with_for_update())
     stored = session.scalar(
-        select(func.coalesce(func.sum(Evidence.size), 0)).where(Evidence.supplier_id == owner)
+        select(func.coalesce(func.sum(Evidence.size), 0)).where(Evidence.supplier_id == owner, alive())
     )
     open_uploads = session.scalar(
         select(func.coalesce(func.sum(Upload.length), 0)).where(

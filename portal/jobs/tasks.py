@@ -22,6 +22,7 @@ from portal.ledger import logs as ledger
 from portal.ledger.ports import Purpose
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
+from portal.retention import service as retention
 from portal.review import service as review
 from portal.review.models import CaseCause
 from portal.settings import Settings
@@ -139,8 +140,17 @@ def daily(bench: Bench) -> None:
     for product_id, reason in due:
         with writing(bench) as session:
             reassessment.fall_due(session, bench.clock, product_id, reason, claim_days=settings.claim_days)
+    remove_bytes(bench)
     with writing(bench) as session:
         evidence.sweep(session, bench.clock, bench.store, bench.settings.store / "spool")
+
+
+def remove_bytes(bench: Bench) -> None:
+    """Take what was deleted out of the store, in short transactions; what a crash left is finished so."""
+    while True:
+        with writing(bench) as session:
+            if not retention.remove_bytes(session, bench.clock, bench.store):
+                return
 
 
 TASKS: dict[str, Callable[..., None]] = {
@@ -148,6 +158,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "daily": daily,
     "deliver_mail": deliver_mail,
     "reassess": reassess,
+    "remove_bytes": remove_bytes,
     "verify_submission": verify_submission,
 }
 

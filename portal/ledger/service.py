@@ -57,8 +57,7 @@ def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
 
     Sequence, time, kind and subject become part of what is hashed. Raises TooLarge over 65,535 bytes.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    take_turn(session)
     last = session.execute(select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)).first()
     first, previous = (last.seq + 1, last.hash) if last else (0, GENESIS)
     now = clock.now()
@@ -99,6 +98,15 @@ def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
         previous = linked
     if rows:
         session.connection().execute(insert(Entry), rows)
+
+
+def take_turn(session: Session) -> None:
+    """From here to the commit nobody else appends: what is read now is still so when the entry is made.
+
+    SQLite's write lock does that by itself.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def watch_key(session: Session, clock: Clock, supplier_id: str) -> str:

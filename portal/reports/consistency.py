@@ -4,26 +4,32 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text, true
 from sqlalchemy.orm import Session
 
-from portal.clock import Clock
+from portal.clock import Clock, rfc3339
 from portal.db import Base
 from portal.errors import LotgateError
-from portal.evidence.models import Evidence, Upload, UploadState
+from portal.evidence.models import Evidence, Tombstone, Upload, UploadState
 from portal.evidence.ports import BlobStore
+from portal.evidence.state import alive
 from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
+from portal.retention import deleting, holds
+from portal.retention import service as retention
+from portal.retention.models import Hold, HoldAct, HoldStep, RetentionRules
 from portal.review.models import Assessment, Decision
 from portal.submissions.models import CheckRecord
 from portal.verification import hash_file
 
 ORPHAN_GRACE = timedelta(days=1)  # a blob without a row is legal for a day: the row follows the blob
+SAME_TIME = timedelta(minutes=10)  # between a row and its entry: a writer may have waited for the other ones
+ALL = true()
 Tell = Callable[[str], None]
 
 
@@ -34,6 +40,8 @@ class Ledgered:
     table: type[Base]
     kind: str
     says: Callable[[Any], dict[str, object]]
+    at: Callable[[Any], datetime]
+    only: ColumnElement[bool] = ALL  # which rows of the table
 
 
 LEDGERED: tuple[Ledgered, ...] = (
@@ -41,6 +49,19 @@ LEDGERED: tuple[Ledgered, ...] = (
         Evidence,
         "evidence.accepted",
         lambda row: {"sha256": row.sha256, "blake3": row.blake3, "size": row.size},
+        lambda row: row.received_at,
+    ),
+    Ledgered(
+        Tombstone,
+        "evidence.deleted",
+        lambda row: {"sha256": row.evidence.sha256, "size": row.evidence.size, **deleting.says(row)},
+        lambda row: row.deleted_at,
+    ),
+    Ledgered(RetentionRules, "retention.changed", retention.says, lambda row: row.set_at),
+    Ledgered(Hold, "hold.placed", holds.says, lambda row: row.placed_at),
+    *(
+        Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)
+        for step in HoldStep
     ),
     Ledgered(
         CheckRecord,
@@ -52,6 +73,7 @@ LEDGERED: tuple[Ledgered, ...] = (
             "outcome": row.outcome.value,
             "reason": digest(row.reason),
         },
+        lambda row: row.at,
     ),
     Ledgered(
         Assessment,
@@ -62,6 +84,7 @@ LEDGERED: tuple[Ledgered, ...] = (
             "facts": f"sha256:{hashlib.sha256(row.facts.encode()).hexdigest()}",
             "result": f"sha256:{hashlib.sha256(row.result.encode()).hexdigest()}",
         },
+        lambda row: row.created_at,
     ),
     Ledgered(
         Decision,
@@ -72,6 +95,7 @@ LEDGERED: tuple[Ledgered, ...] = (
             "case": row.case_id,
             "reason": digest(row.reason),
         },
+        lambda row: row.decided_at,
     ),
 )
 
@@ -115,6 +139,7 @@ def _rows_and_entries(session: Session, rule: Ledgered) -> Iterator[Fault]:
     rows = session.execute(
         select(table, Entry)
         .outerjoin(Entry, (Entry.subject_id == table.id) & (Entry.kind == rule.kind))
+        .where(rule.only)
         .order_by(table.id)
         .execution_options(yield_per=500)
     )
@@ -131,7 +156,7 @@ def _rows_and_entries(session: Session, rule: Ledgered) -> Iterator[Fault]:
         session.expunge_all()
     orphans = session.execute(
         select(Entry.seq, Entry.subject_id)
-        .outerjoin(table, table.id == Entry.subject_id)
+        .outerjoin(table, (table.id == Entry.subject_id) & rule.only)
         .where(Entry.kind == rule.kind, table.id.is_(None))
     )
     for seq, subject in orphans:
@@ -143,8 +168,13 @@ def _says(rule: Ledgered, where: str, row: Any, entry: Entry) -> Iterator[Fault]
         body = json.loads(entry.body)
     except ValueError:
         return  # the broken link is told by verify_chain
-    if row.supplier_id != body.get("supplier"):
-        yield Fault(where, f"belongs to supplier {row.supplier_id}, the ledger says {body.get('supplier')}")
+    owner = getattr(row, "supplier_id", None)
+    if owner != body.get("supplier"):
+        yield Fault(where, f"belongs to supplier {owner}, the ledger says {body.get('supplier')}")
+    if abs(rule.at(row) - entry.at) > SAME_TIME:
+        yield Fault(
+            where, f"is dated {rfc3339(rule.at(row))}, ledger entry {entry.seq} was made {rfc3339(entry.at)}"
+        )
     for name, value in rule.says(row).items():
         if body.get(name) != value:
             yield Fault(
@@ -154,8 +184,10 @@ def _says(rule: Ledgered, where: str, row: Any, entry: Entry) -> Iterator[Fault]
 
 def _blobs(session: Session, clock: Clock, store: BlobStore, *, deep: bool) -> Iterator[Fault]:
     known: set[str] = set()
+    yield from _deleted(session, clock, store)
     rows = session.execute(
         select(Evidence.sha256, Evidence.blake3, Evidence.size, Evidence.id)
+        .where(alive())
         .order_by(Evidence.sha256)
         .execution_options(yield_per=1000)
     )
@@ -163,7 +195,7 @@ def _blobs(session: Session, clock: Clock, store: BlobStore, *, deep: bool) -> I
         where = f"evidence {evidence_id}, blob {sha256}"
         stat = store.stat(sha256)
         if stat is None:
-            yield Fault(where, "is not in the evidence store")
+            yield Fault(where, "is not in the evidence store, and no tombstone says that it was deleted")
             continue
         if stat.size != size:
             yield Fault(where, f"has {stat.size:,} bytes in the store, {size:,} in the database")
@@ -171,10 +203,27 @@ def _blobs(session: Session, clock: Clock, store: BlobStore, *, deep: bool) -> I
             yield from _same_bytes(store, where, sha256, blake3)
         known.add(sha256)
     limit = clock.now() - ORPHAN_GRACE
+    buried = set(session.scalars(select(Evidence.sha256).where(~alive())))  # those were looked at
     for blob in store.list():
-        if blob.sha256 in known or blob.stored_at > limit:
+        if blob.sha256 in known or blob.sha256 in buried or blob.stored_at > limit:
             continue
         yield Fault(f"blob {blob.sha256}", "is in the evidence store for more than a day without any row")
+
+
+def _deleted(session: Session, clock: Clock, store: BlobStore) -> Iterator[Fault]:
+    """Bytes that should be gone: nobody needs them, no hold keeps them, and the removal had its day."""
+    for sha256, evidence_id, deleted_at, removed_at in session.execute(
+        deleting.unneeded()
+        .with_only_columns(Evidence.sha256, Evidence.id, Tombstone.deleted_at, Tombstone.removed_at)
+        .order_by(Evidence.sha256, Evidence.id)
+    ):
+        late = removed_at is not None or deleted_at < clock.now() - ORPHAN_GRACE
+        if late and store.stat(sha256) is not None:
+            said = "removed" if removed_at else "deleted"
+            yield Fault(
+                f"evidence {evidence_id}, blob {sha256}",
+                f"is in the evidence store, though it was {said} on {rfc3339(removed_at or deleted_at)}",
+            )
 
 
 def _same_bytes(store: BlobStore, where: str, sha256: str, blake3: str) -> Iterator[Fault]:

@@ -11,6 +11,8 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from portal.clock import Clock, today
+from portal.evidence.models import Evidence
+from portal.evidence.state import chunks, spoilt, unusable
 from portal.policy.facts import (
     AnswerFact,
     ChangeFact,
@@ -25,9 +27,9 @@ from portal.review.models import Case, Decision, GrantedException
 from portal.submissions.attestations.models import AttestationBatch
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
-from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
-from portal.submissions.questionnaires.models import Answer, AnswerEvidence
-from portal.submissions.questionnaires.service import builtin
+from portal.submissions.models import Attachment, CheckRecord, Submission, SubmissionKind, SubmissionState
+from portal.submissions.questionnaires.models import Answer
+from portal.submissions.questionnaires.service import builtin, usable_evidence
 from portal.suppliers.models import Entity, Product
 from portal.verification import Outcome
 
@@ -144,10 +146,11 @@ def _about_dead_lots(session: Session, product_id: str) -> set[str]:
 
 def _checks(session: Session, live: Sequence[Submission]) -> tuple[CheckFact, ...]:
     """The checks of the newest run of each submission. One that failed has but a single entry, and so none of
-    the checks that the policy looks for."""
+    the checks that the policy looks for. A check over a file that is deleted or damaged is no pass."""
     checks = []
     by_id = {row.id: row for row in live if row.state is not SubmissionState.FAILED}
     ids = list(by_id)
+    lost_files = _spoilt(session, ids)
     for start in range(0, len(ids), _CHUNK):
         for record in session.scalars(
             select(CheckRecord)
@@ -156,12 +159,13 @@ def _checks(session: Session, live: Sequence[Submission]) -> tuple[CheckFact, ..
                 CheckRecord.submission_id.in_(ids[start : start + _CHUNK]), CheckRecord.run == Submission.run
             )
         ):
-            row = by_id[record.submission_id]
+            row, why = by_id[record.submission_id], lost_files.get(record.submission_id)
+            lost = why is not None and record.outcome is Outcome.PASS
             checks.append(
                 CheckFact(
                     id=record.check_id,
-                    outcome=record.outcome.value,
-                    reason=record.reason,
+                    outcome=Outcome.UNREADABLE.value if lost else record.outcome.value,
+                    reason=f"{why} It passed before: {record.reason}" if lost else record.reason,
                     submission_id=row.id,
                     subject=subject(row),
                     kind=row.kind.value,
@@ -182,6 +186,22 @@ def _checks(session: Session, live: Sequence[Submission]) -> tuple[CheckFact, ..
     return tuple(checks)
 
 
+def _spoilt(session: Session, submission_ids: Sequence[str]) -> dict[str, str]:
+    """Submissions of which a file is deleted or damaged, and what is said of it."""
+    found: dict[str, str] = {}
+    for ids in chunks(submission_ids):
+        rows = session.execute(
+            select(Attachment.submission_id, Attachment.evidence_id)
+            .join(Evidence, Evidence.id == Attachment.evidence_id)
+            .where(Attachment.submission_id.in_(ids), spoilt())
+            .order_by(Attachment.evidence_id)
+        ).all()
+        told = unusable(session, [row.evidence_id for row in rows])
+        for row in rows:
+            found.setdefault(row.submission_id, told[row.evidence_id])
+    return found
+
+
 def subject(row: Submission) -> str:
     """A submission as people name it: its title, with the kind before it unless the title says so."""
     return row.title if row.kind.value in row.title.casefold() else f"{row.kind.value} {row.title}"
@@ -193,11 +213,7 @@ def _answers(session: Session, live: Sequence[Submission]) -> dict[str, AnswerFa
     if submitted is None:
         return {}
     attachments: dict[str, list[EvidenceFact]] = {}
-    for attached in session.scalars(
-        select(AnswerEvidence).where(
-            AnswerEvidence.submission_id == submitted.id, AnswerEvidence.removed_at.is_(None)
-        )
-    ):
+    for attached in usable_evidence(session, submitted.id):
         attachments.setdefault(attached.question_id, []).append(
             EvidenceFact(
                 f"sha256:{attached.evidence.sha256}", attached.evidence.filename, attached.valid_until

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
 from portal.clock import Clock
-from portal.errors import Conflict, InvalidInput, NotFound, Problem
+from portal.errors import Conflict, Gone, InvalidInput, NotFound, Problem
 from portal.evidence.models import Evidence
+from portal.evidence.state import unusable
 from portal.submissions.models import (
     Attachment,
     AttachmentRole,
@@ -119,10 +120,14 @@ def attach(
 
 
 def evidence_for(session: Session, actor: Actor, submission: Submission, evidence_id: str) -> Evidence:
-    """Evidence of the submission's supplier, whoever acts and whatever the session sees. Raises NotFound."""
+    """Evidence of the submission's supplier, whoever acts and whatever the session sees.
+
+    Raises NotFound, and Gone where its bytes were deleted or damaged."""
     evidence = owned(session, actor, Evidence, evidence_id, "evidence")
     if evidence.supplier_id != submission.supplier_id:
         raise NotFound("There is no such evidence.")
+    if evidence.id in (spoilt := unusable(session, [evidence.id])):
+        raise Gone(f"{spoilt[evidence.id]} Deliver the file again.")
     return evidence
 
 

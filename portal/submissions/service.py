@@ -12,6 +12,7 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.errors import Conflict, InvalidInput, LotgateError, Problem
 from portal.evidence.ports import BlobStore
+from portal.evidence.state import unusable
 from portal.ledger import service as ledger
 from portal.submissions.attestations import service as attestations
 from portal.submissions.drafting import Progress, attach, attached, get_submission, own_draft, start
@@ -156,12 +157,24 @@ def examine(
     OSError and database errors come out: the job is tried again.
     """
     submission = get_submission(session, submission_id)
+    if (spoilt := _spoilt(session, submission)) is not None:
+        return Findings(submission_id, spoilt)
     try:
         of_kind = _KINDS[submission.kind].examine(session, store, submission, progress, limits)
     except LotgateError as error:
         check = Check(f"{submission.kind.value}.verification", Outcome.UNREADABLE, error.message)
         of_kind = _Unreadable((check,))
     return Findings(submission_id, of_kind)
+
+
+def _spoilt(session: Session, submission: Submission) -> _Unreadable | None:
+    """The findings about a submission whose files are deleted or damaged: it cannot be verified again, also
+    where another row keeps the same bytes in the store."""
+    found = unusable(session, [row.evidence_id for row in submission.attachments])
+    if not found:
+        return None
+    reason = " ".join(found[key] for key in sorted(found))
+    return _Unreadable((Check(f"{submission.kind.value}.verification", Outcome.UNREADABLE, reason),))
 
 
 def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
@@ -175,8 +188,9 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
     if submission.state is SubmissionState.WITHDRAWN:  # while it was examined
         return submission.outcome or Outcome.NOT_RUN
     before = submission.outcome
-    outcome = _write_run(session, clock, submission, findings.of_kind.settle(session, submission))
-    findings.of_kind.record(session, clock, submission)
+    of_kind = _spoilt(session, submission) or findings.of_kind  # a file may have gone since it was read
+    outcome = _write_run(session, clock, submission, of_kind.settle(session, submission))
+    of_kind.record(session, clock, submission)
     submission.state = _state_after(submission.state, before, outcome)
     session.flush()
     _recheck_lot(session, clock, submission)

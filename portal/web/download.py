@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flask import Response
 from sqlalchemy import select
 
-from portal.errors import NotFound
+from portal.errors import Gone, NotFound
 from portal.evidence.models import Evidence
 from portal.evidence.service import receipt
 from portal.http.context import parts, session
@@ -18,10 +18,12 @@ PIECE: Final = 1 << 20  # bytes of a download that are in memory at once
 
 
 def download(evidence_id: str) -> Response:
-    """The file, as far as the session may see it. Raises NotFound."""
+    """The file, as far as the session may see it. Raises NotFound, Gone."""
     found = session().get(Evidence, evidence_id)
     if found is None:
         raise NotFound("There is no such file.")
+    if found.tombstone is not None:
+        raise Gone(found.tombstone.told)
     source = parts().store.open(found.sha256)
 
     def pieces() -> Iterator[bytes]:

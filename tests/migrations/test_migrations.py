@@ -151,9 +151,15 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "checks",
         "decisions",
         "evidence",
+        "export_items",
+        "exports",
+        "hold_acts",
+        "holds",
         "ledger_checkpoints",
         "ledger_cosignatures",
         "ledger_entries",
+        "retention_rules",
+        "tombstones",
     ],
 )
 def test_append_only_tables_carry_their_triggers(engine: Engine, table: str) -> None:

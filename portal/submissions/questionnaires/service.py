@@ -14,6 +14,7 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.errors import InvalidInput, NotFound, Problem
 from portal.evidence.ports import BlobStore
+from portal.evidence.state import unusable
 from portal.policy import questionnaire as rules
 from portal.policy.questionnaire import Question, Questionnaire
 from portal.submissions.drafting import Progress, evidence_for, own_draft, start
@@ -83,7 +84,7 @@ def _copy_answers(session: Session, actor: Actor, clock: Clock, old: Submission,
     for question_id, value in current_answers(session, old.id).items():
         if value and builtin().question(question_id) is not None:
             _write(session, actor, clock, new, question_id, value)
-    for row in current_evidence(session, old.id):
+    for row in usable_evidence(session, old.id):
         session.add(
             AnswerEvidence(
                 supplier_id=new.supplier_id,
@@ -200,6 +201,13 @@ def current_evidence(session: Session, submission_id: str) -> list[AnswerEvidenc
     )
 
 
+def usable_evidence(session: Session, submission_id: str) -> list[AnswerEvidence]:
+    """Those of the current files whose bytes are neither deleted nor damaged."""
+    rows = current_evidence(session, submission_id)
+    spoilt = unusable(session, [row.evidence_id for row in rows])
+    return [row for row in rows if row.evidence_id not in spoilt]
+
+
 def by_question(rows: list[AnswerEvidence]) -> Mapping[str, list[AnswerEvidence]]:
     grouped: dict[str, list[AnswerEvidence]] = {}
     for row in rows:
@@ -210,7 +218,7 @@ def by_question(rows: list[AnswerEvidence]) -> Mapping[str, list[AnswerEvidence]
 def problems(session: Session, submission: Submission) -> tuple[Problem, ...]:
     """Everything that keeps the questionnaire from being submitted, in the order of its questions."""
     answers = {key: value for key, value in current_answers(session, submission.id).items() if value}
-    return rules.problems(builtin(), answers, by_question(current_evidence(session, submission.id)))
+    return rules.problems(builtin(), answers, by_question(usable_evidence(session, submission.id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ def examine(
     progress = rules.progress(
         builtin(),
         {key: value for key, value in current_answers(session, submission.id).items() if value},
-        by_question(current_evidence(session, submission.id)),
+        by_question(usable_evidence(session, submission.id)),
     )
     text = f"All {progress.total} required questions are answered, and the required files are there."
     return QuestionnaireFindings((Check("questionnaire.complete", Outcome.PASS, text),))

@@ -1,0 +1,140 @@
+"""Deletion: first tombstones and their ledger entries, all or none; then the bytes, also after a crash."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from portal.accounts.actors import Actor
+from portal.accounts.permissions import Permission
+from portal.clock import Clock
+from portal.errors import Conflict, NotAllowed
+from portal.evidence.models import Evidence, Tombstone
+from portal.evidence.ports import BlobStore
+from portal.ledger import service as ledger
+from portal.retention.holds import in_force
+from portal.retention.models import Hold
+from portal.retention.preview import Preview, preview
+from portal.submissions.models import Attachment, Submission
+from portal.submissions.questionnaires.models import AnswerEvidence
+
+_STEP: Final = 100  # blobs looked at in one transaction
+
+
+def delete(session: Session, actor: Actor, clock: Clock, *, digest: str) -> Preview:
+    """Delete what the preview with this digest shows, if that is still what the rules let go: nothing else.
+
+    Holds, cases and periods are judged anew in this transaction, and a hold waits for it or it for the hold.
+    The caller commits and enqueues `remove_bytes`. Raises NotAllowed, Conflict.
+    """
+    actor.must(Permission.ADMIN_RETENTION_MANAGE)
+    if actor.user_id is None:
+        raise NotAllowed("a deletion needs a person")
+    ledger.take_turn(session)
+    seen = preview(session, clock)
+    if seen.digest != digest:
+        raise Conflict("What would go has changed since you saw it. Nothing was deleted: look at it again.")
+    if not seen.goes:
+        raise Conflict("There is nothing that may go.")
+    now = clock.now()
+    made = [
+        Tombstone(
+            id=item.file.id,
+            supplier_id=item.file.supplier_id,
+            rule=item.rule,
+            rules_version=seen.rules.version,
+            rules_digest=seen.rules.digest,
+            kept_until=item.kept_until,
+            deleted_by=actor.user_id,
+            deleted_at=now,
+        )
+        for item in seen.goes
+    ]
+    session.add_all(made)
+    session.flush()
+    ledger.append_all(
+        session,
+        clock,
+        [
+            ledger.New(
+                "evidence.deleted",
+                tombstone.id,
+                {"sha256": item.file.sha256, "size": item.file.size, **says(tombstone)},
+                tombstone.supplier_id,
+            )
+            for tombstone, item in zip(made, seen.goes, strict=True)
+        ],
+    )
+    return seen
+
+
+def says(tombstone: Tombstone) -> dict[str, object]:
+    """What the ledger says of a deletion, besides digest and size."""
+    return {
+        "rule": tombstone.rule,
+        "rules": f"sha256:{tombstone.rules_digest}",
+        "rules_version": tombstone.rules_version,
+        "kept_until": tombstone.kept_until.isoformat(),
+        "by": tombstone.deleted_by,
+    }
+
+
+def remove_bytes(session: Session, clock: Clock, store: BlobStore) -> int:
+    """Take from the store the bytes of deleted evidence that no other row needs; how many (at most 100).
+
+    Call again, each time in a transaction of its own, until 0: also what a crash left is finished so. A hold
+    that came after the deletion keeps bytes that are still there.
+    """
+    ledger.take_turn(session)  # no delivery of the same bytes and no hold comes between look and removal
+    waiting = session.scalars(
+        unneeded().where(Tombstone.removed_at.is_(None)).group_by(Evidence.sha256).limit(_STEP)
+    ).all()
+    for sha256 in waiting:
+        store.delete(sha256)
+    _mark(session, clock, waiting)
+    return len(waiting)
+
+
+def unneeded() -> Select[str]:
+    """Digests of deleted evidence that no other row needs and no hold keeps; from Evidence and Tombstone."""
+    return select(Evidence.sha256).join(Tombstone, Tombstone.id == Evidence.id).where(~_needed(), ~_held())
+
+
+def _mark(session: Session, clock: Clock, removed: Sequence[str]) -> None:
+    for tombstone in session.scalars(
+        select(Tombstone)
+        .join(Evidence, Evidence.id == Tombstone.id)
+        .where(Evidence.sha256.in_(removed), Tombstone.removed_at.is_(None))
+    ):
+        tombstone.removed_at = clock.now()
+    session.flush()
+
+
+def _needed() -> ColumnElement[bool]:
+    """Another row of evidence, of whatever supplier, has these bytes and no tombstone."""
+    other, gone = aliased(Evidence), aliased(Tombstone)
+    return exists().where(other.sha256 == Evidence.sha256, ~exists().where(gone.id == other.id))
+
+
+def _held() -> ColumnElement[bool]:
+    """Deleted evidence with these bytes is under hold: itself, its supplier, or a product that it was for."""
+    same = aliased(Evidence)
+    for_product = or_(
+        exists().where(
+            Attachment.evidence_id == same.id,
+            Attachment.submission_id == Submission.id,
+            Submission.product_id == Hold.product_id,
+        ),
+        exists().where(
+            AnswerEvidence.evidence_id == same.id,
+            AnswerEvidence.submission_id == Submission.id,
+            Submission.product_id == Hold.product_id,
+        ),
+    )
+    about = or_(
+        Hold.evidence_id == same.id,
+        Hold.product_id.is_not(None) & for_product,
+        Hold.product_id.is_(None) & Hold.evidence_id.is_(None) & (Hold.supplier_id == same.supplier_id),
+    )
+    return exists().where(same.sha256 == Evidence.sha256, in_force(), about)
