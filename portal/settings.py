@@ -35,6 +35,9 @@ class Settings:
     )
     pkcs11_token: str = _setting("", "label", "The token's label")
     pkcs11_pin_file: Path | None = _setting(None, "path", "File with the token's PIN, mode 0600")
+    witnesses: Path | None = _setting(
+        None, "path", "Witnesses that cosign the ledger: C2SP tlog-policy with their addresses; empty: none"
+    )
     secret_key: str = _setting("", "text", "Signs sessions; empty: made once and kept in VAR_DIR/secret_key")
     public_url: str = _setting("http://127.0.0.1:8000", "URL", "How users reach the portal; used in links")
     proxies: int = _setting(0, "hops", "Trusted proxies in front whose X-Forwarded-… headers are believed")

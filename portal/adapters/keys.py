@@ -43,7 +43,7 @@ class KeyFolder:
         return f"the file {self._path(purpose)}"
 
     def create(self, purpose: Purpose) -> None:
-        _private_folder(self.folder)
+        private_folder(self.folder)
         path = self._path(purpose)
         if self.exists(purpose):
             raise LedgerError(f"{path} is there already: a key is made once and never replaced")
@@ -54,7 +54,7 @@ class KeyFolder:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        _write(path, pem)
+        write_private(path, pem)
 
     def public(self, purpose: Purpose) -> bytes:
         return self._key(purpose).public_key().public_bytes_raw()
@@ -92,7 +92,7 @@ class MemoryFile:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        _private_folder(self.path.parent)
+        private_folder(self.path.parent)
         try:
             lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -119,7 +119,9 @@ class MemoryFile:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         origin, size, root = checkpoint.body.splitlines()
-        _write(self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n")
+        write_private(
+            self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n"
+        )
 
 
 def signer_in(settings: Settings, number: int, origin: str) -> LogSigner:
@@ -137,14 +139,14 @@ def signer_in(settings: Settings, number: int, origin: str) -> LogSigner:
     return LogSigner(origin, keys, MemoryFile(own / "signed.json"))
 
 
-def _private_folder(folder: Path) -> None:
+def private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed(f"{folder} cannot be made: {error.strerror}") from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Replace a file as a whole, durably, readable by its owner only."""
     partial = path.with_suffix(".part")
     try:

@@ -12,11 +12,12 @@ from portal.cli.database import prepare
 from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict, LedgerError
-from portal.ledger import logs
+from portal.ledger import logs, witnesses
 from portal.ledger.audit import compare_memory
 from portal.ledger.models import Log, SignedCheckpoint
 from portal.ledger.ports import Purpose
 from portal.ledger.service import Fault
+from portal.ledger.signing import PURPOSES
 from portal.settings import Settings, load_settings
 
 
@@ -85,7 +86,7 @@ def create_command() -> None:
         click.echo(f"In full: {settings.public_url.rstrip('/')}/ledger/policy")
 
 
-@ledger_group.command("show", help="The logs, and what waits for a checkpoint.")
+@ledger_group.command("show", help="The logs, who cosigned what, and what waits for a checkpoint.")
 def show_command() -> None:
     settings = load_settings()
     with open_ledger(settings) as session:
@@ -95,12 +96,19 @@ def show_command() -> None:
             click.echo(f"Log {log.number}, {log.origin}: {log.head:,} entries, {state}")
             if log.open:
                 _tell_keys(settings, log)
+            for one in witnesses.standings(session, log):
+                cosigned = f"cosigned {one.size:,} entries, {one.at:%Y-%m-%d %H:%M:%S} UTC"
+                click.echo(f"  {one.name} (key {one.key_id}) {cosigned}")
         if not found:
             click.echo("There is no log yet: `lotgate ledger create` makes one.")
         elif logs.pending(session):
             click.echo("Entries wait for a checkpoint.")
         for fault in signer_faults(settings, session):
             click.echo(f"{fault.where}: {fault.text}")
+        for quiet in witnesses.silent(session, witnesses.configured(settings.witnesses)):
+            mark = "ALARM: " if quiet.alarm else ""
+            for trouble in quiet.troubles:
+                click.echo(f"{mark}Witness {quiet.witness.name} ({quiet.witness.url}): {trouble}")
 
 
 @ledger_group.command("publish", help="Sign a checkpoint over what waits, as the worker does.")
@@ -125,7 +133,7 @@ def _tell_keys(settings: Settings, log: Log) -> None:
     """Where each private key is, as far as this host has them."""
     try:
         keys = signer_in(settings, log.number, log.origin).keys
-        for purpose in Purpose:
+        for purpose in PURPOSES:
             there = keys.place(purpose) if keys.exists(purpose) else "not on this host"
             click.echo(f"  key {purpose.value}: {there}")
     except LedgerError as error:

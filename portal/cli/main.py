@@ -20,6 +20,7 @@ WORDS: dict[str, str] = {
     "serve": "portal.cli.serve:serve_command",
     "users": "portal.cli.users:users_group",
     "verify": "portal.cli.verify:verify_command",
+    "witness": "portal.cli.witness:witness_group",
     "verify-receipt": "portal.cli.receipts:verify_receipt_command",
     "worker": "portal.cli.serve:worker_command",
 }

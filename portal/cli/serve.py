@@ -13,6 +13,7 @@ import click
 
 from portal import logs
 from portal.cli.database import prepare
+from portal.cli.listening import gunicorn_line
 from portal.jobs.worker import Worker
 from portal.settings import Settings, load_settings
 
@@ -26,29 +27,7 @@ def _die_with_parent() -> None:
 
 def web_command_line(settings: Settings) -> list[str]:
     """gunicorn for this portal: one process, `web_threads` threads (an upload holds one)."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--bind",
-        f"{host}:{settings.port}",
-        "--worker-class",
-        "gthread",
-        "--workers",
-        "1",
-        "--threads",
-        str(settings.web_threads),
-        "--timeout",
-        "120",
-        "--graceful-timeout",
-        "20",
-        "--keep-alive",
-        "15",
-        "--log-level",
-        "warning",
-        "portal.wsgi:application",
-    ]
+    return gunicorn_line(settings.host, settings.port, settings.web_threads, "portal.wsgi:application")
 
 
 def supervise(settings: Settings, *, with_worker: bool) -> int:

@@ -19,6 +19,7 @@ from portal.adapters.blobs import LocalBlobStore
 from portal.clock import Clock, SystemClock, today
 from portal.db import open_engine, open_session
 from portal.errors import LotgateError
+from portal.jobs.cosigning import Cosigning
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
 from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger
@@ -51,6 +52,7 @@ class Worker:
             settings=settings,
         )
         self.executor_id = executor_id(settings)
+        self.cosigning = Cosigning(self.bench)
         self._ending = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
@@ -79,6 +81,7 @@ class Worker:
     def stop(self) -> None:
         self._ending.set()
         self._housekeeper.join(10)
+        self.cosigning.stop()
         DBOS.destroy(workflow_completion_timeout_sec=30)
         self.engine.dispose()
 
@@ -114,6 +117,10 @@ class Worker:
                     task(self.bench)
                 except (SQLAlchemyError, LotgateError, OSError) as error:
                     log.warning("housekeeping", duty=task.__name__, error=str(error))
+            try:
+                self.cosigning.look()
+            except (SQLAlchemyError, LotgateError, OSError) as error:
+                log.warning("housekeeping", duty="cosigning", error=str(error))
 
     def _say_alive(self) -> None:
         with open_session(self.engine) as session:

@@ -217,9 +217,8 @@ def receipt(session: Session, entry: Entry) -> Proof | None:
 
 
 def best_checkpoint(session: Session, log: Log, index: int) -> SignedCheckpoint:
-    """What a receipt for entry `index` of a log rests on: of the last checkpoints over it, the newest of
-    those that most witnesses cosigned. So a checkpoint that witnesses have yet to see costs no receipt its
-    quorum.
+    """What a receipt for an entry rests on: of the last checkpoints over it, the newest that most witnesses
+    cosigned. So a checkpoint that witnesses have yet to see costs no receipt its quorum.
     """
     cosigned = session.execute(
         select(Cosignature.size, func.count())

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from portal.errors import NotFound
 from portal.http.context import parts, session
-from portal.ledger import logs
+from portal.ledger import logs, witnesses
 from portal.ledger.models import Log
 from portal.ledger.tree import WIDTH
 
@@ -28,16 +28,21 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 @blueprint.get("/")
 def index() -> str:
     found = session().scalars(select(Log).order_by(Log.number.desc())).all()
-    return render_template("ledger.html", logs=[(log, logs.verifier_keys(log)) for log in found])
+    return render_template(
+        "ledger.html",
+        logs=[(log, logs.verifier_keys(log), witnesses.standings(session(), log)) for log in found],
+        silent=witnesses.silent(session(), witnesses.configured(parts().settings.witnesses)),
+    )
 
 
 @blueprint.get("/policy")
 def policy() -> Response:
-    """The keys of all logs, as C2SP tlog-policy."""
+    """The keys of all logs and of the configured witnesses, as C2SP tlog-policy."""
     found = session().scalars(select(Log).order_by(Log.number)).all()
     base = parts().settings.public_url.rstrip("/")
     lines = [f"log {key} {base}/ledger/{log.number}/\n" for log in found for key in logs.verifier_keys(log)]
-    return _text("".join([*lines, "quorum none\n"]))
+    trust = witnesses.configured(parts().settings.witnesses)
+    return _text("".join(lines) + (trust.witness_lines() if trust else "quorum none\n"))
 
 
 @blueprint.get("/<int:number>/checkpoint")

@@ -1,0 +1,100 @@
+"""Witnesses are asked in threads of their own: one that is silent delays neither publishing nor others."""
+
+import threading
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from portal.accounts.models import Role, RoleName, User
+from portal.adapters.http import HttpClient
+from portal.adapters.keys import signer_in
+from portal.db import TenantSession
+from portal.errors import LotgateError
+from portal.jobs.tasks import Bench, reading, writing
+from portal.ledger import witnesses
+from portal.ledger.ports import Purpose
+from portal.notices.service import queue_mail
+
+PATIENCE_SECONDS = 5.0
+log = structlog.get_logger()
+
+
+class Cosigning:
+    """`look` begins to ask and returns at once; only the host that signs asks."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._http = HttpClient(PATIENCE_SECONDS)
+        self._asking: dict[str, threading.Thread] = {}
+
+    def look(self) -> None:
+        """Ask every witness that has yet to cosign the newest checkpoint and is not being asked."""
+        policy = witnesses.configured(self.bench.settings.witnesses)
+        if policy is None:
+            return
+        with reading(self.bench) as session:
+            if not self._signs_here(session):
+                return
+            due = witnesses.due(session, self.bench.clock, witnesses.addressed(policy))
+        for witness in due:
+            thread = self._asking.get(witness.url)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._ask, args=(witness,), name="witness", daemon=True)
+                self._asking[witness.url] = thread
+                thread.start()
+
+    def stop(self) -> None:
+        for thread in self._asking.values():
+            thread.join(PATIENCE_SECONDS)
+
+    def _signs_here(self, session: TenantSession) -> bool:
+        found = witnesses.newest(session)
+        if found is None:
+            return False
+        signer = signer_in(self.bench.settings, found[0].number, found[0].origin)
+        return signer.keys.exists(Purpose.LOG_ED25519)
+
+    def _ask(self, witness: witnesses.Witness) -> None:
+        try:
+            ask(self.bench, self._http, witness)
+        except (SQLAlchemyError, LotgateError, OSError) as error:
+            log.warning("asking a witness", witness=witness.name, error=str(error))
+
+
+def ask(bench: Bench, http: HttpClient, witness: witnesses.Witness) -> None:
+    """Ask one witness, keep what it answered, log what does not hold; mail administrators on an alarm."""
+    found = witnesses.ask(lambda: reading(bench), bench.clock, http, witness)
+    if found is None:
+        return
+    checkpoint, came = found
+    with writing(bench) as session:
+        new = witnesses.record(session, bench.clock, witness, checkpoint, came)
+        if new and came.alarm:
+            _mail_administrators(bench, session, witness, came.troubles)
+    for trouble in new:
+        (log.error if came.alarm else log.warning)("witness", witness=witness.name, trouble=trouble)
+
+
+def _mail_administrators(
+    bench: Bench, session: TenantSession, witness: witnesses.Witness, troubles: tuple[str, ...]
+) -> None:
+    said = "\n".join(troubles)
+    addresses = session.scalars(
+        select(User.email).where(User.active.is_(True), User.roles.any(Role.name == RoleName.ADMINISTRATOR))
+    )
+    for address in addresses:
+        queue_mail(
+            session,
+            bench.clock,
+            kind="witness_alarm",
+            recipient=address,
+            subject=f"The ledger contradicts what the witness {witness.name} saw",
+            body=(
+                f"The witness {witness.name} ({witness.url}) does not cosign the transparency log:\n\n"
+                f"{said}\n\n"
+                "Either the log's history was changed, or somebody else signs with its keys. Neither close\n"
+                "the log nor restore anything before it is known which; `lotgate fsck` and\n"
+                "`lotgate ledger show` say what this portal has.\n"
+            ),
+        )
