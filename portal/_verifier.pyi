@@ -69,6 +69,16 @@ class KeyInfo:
 
 def inspect_key(pem: str) -> KeyInfo: ...
 
+@final
+class StampVerdict:
+    outcome: str
+    why: str
+    at: float | None
+    authority: str | None
+
+def verify_timestamp(
+    token: bytes, message: bytes, trust: Trust, at: float, nonce: bytes | None = None
+) -> StampVerdict: ...
 def examine_content(
     children: Children,
     path: str | PathLike[str],

@@ -38,6 +38,10 @@ class Settings:
     witnesses: Path | None = _setting(
         None, "path", "Witnesses that cosign the ledger: C2SP tlog-policy with their addresses; empty: none"
     )
+    timestamp_url: str = _setting(
+        "", "URL", "RFC 3161 authority that stamps the ledger's checkpoints; empty: none, time is claimed"
+    )
+    timestamp_minutes: int = _setting(60, "min", "A checkpoint is stamped when the last stamp is this old")
     secret_key: str = _setting("", "text", "Signs sessions; empty: made once and kept in VAR_DIR/secret_key")
     public_url: str = _setting("http://127.0.0.1:8000", "URL", "How users reach the portal; used in links")
     proxies: int = _setting(0, "hops", "Trusted proxies in front whose X-Forwarded-… headers are believed")

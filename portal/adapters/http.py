@@ -25,10 +25,10 @@ class HttpClient:
             self._opener.add_handler(handler)
 
     def get(self, url: str, limit: int) -> Reply:
-        return self._ask(Request(url), limit)  # noqa: S310 # the opener knows http and https only
+        return self._ask(_request(url), limit)
 
-    def post(self, url: str, body: bytes, limit: int) -> Reply:
-        return self._ask(Request(url, body, {"Content-Type": "text/plain"}), limit)  # noqa: S310
+    def post(self, url: str, body: bytes, limit: int, content_type: str = "text/plain") -> Reply:
+        return self._ask(_request(url, body, content_type), limit)
 
     def _ask(self, request: Request, limit: int) -> Reply:
         request.add_header("User-Agent", f"lotgate/{__version__}")
@@ -52,3 +52,11 @@ class HttpClient:
             raise OSError(str(error.reason)) from None
         except (HTTPException, ValueError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from None
+
+
+def _request(url: str, body: bytes | None = None, content_type: str = "") -> Request:
+    headers = {"Content-Type": content_type} if content_type else {}
+    try:
+        return Request(url, body, headers)  # noqa: S310 # the opener knows http and https only
+    except ValueError:
+        raise OSError(f"{url} is not an address with http or https") from None

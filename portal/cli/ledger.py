@@ -12,9 +12,9 @@ from portal.cli.database import prepare
 from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict, LedgerError
-from portal.ledger import logs, witnesses
+from portal.ledger import logs, stamps, witnesses
 from portal.ledger.audit import compare_memory
-from portal.ledger.models import Log, SignedCheckpoint
+from portal.ledger.models import Log, SignedCheckpoint, StampTrouble
 from portal.ledger.ports import Purpose
 from portal.ledger.service import Fault
 from portal.ledger.signing import PURPOSES
@@ -99,6 +99,7 @@ def show_command() -> None:
             for one in witnesses.standings(session, log):
                 cosigned = f"cosigned {one.size:,} entries, {one.at:%Y-%m-%d %H:%M:%S} UTC"
                 click.echo(f"  {one.name} (key {one.key_id}) {cosigned}")
+            _tell_stamps(session, settings, log)
         if not found:
             click.echo("There is no log yet: `lotgate ledger create` makes one.")
         elif logs.pending(session):
@@ -138,6 +139,18 @@ def _tell_keys(settings: Settings, log: Log) -> None:
             click.echo(f"  key {purpose.value}: {there}")
     except LedgerError as error:
         click.echo(f"  keys: {error.message}")
+
+
+def _tell_stamps(session: TenantSession, settings: Settings, log: Log) -> None:
+    stamp = stamps.newest(session, log)
+    if stamp is not None:
+        until = f"{stamp.size:,} entries, {stamp.time:%Y-%m-%d %H:%M:%S} UTC, by {stamp.authority}"
+        click.echo(f"  newest time stamp: {until}")
+    elif log.head and not settings.timestamp_url:
+        click.echo("  no time stamps (setting timestamp_url): time is what this portal claims")
+    if trouble := session.get(StampTrouble, log.number):
+        click.echo(f"  TROUBLE with time stamps, {trouble.at:%Y-%m-%d %H:%M} UTC: {trouble.why}")
+        click.echo(f"  asked {trouble.failures} times; again at {trouble.again_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _open(session: TenantSession) -> Log:

@@ -54,6 +54,8 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "log.checkpoint": {"GET": PUBLIC},
     "log.index": {"GET": PUBLIC},
     "log.policy": {"GET": PUBLIC},
+    "log.stamp": {"GET": PUBLIC},
+    "log.stamped": {"GET": PUBLIC},
     "log.tile": {"GET": PUBLIC},
     # --- uploads (portal/web/files.py)
     "files.append": {"PATCH": P.SUPPLIER_UPLOAD_WRITE},

@@ -22,6 +22,7 @@ from portal.errors import LotgateError
 from portal.jobs.cosigning import Cosigning
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
+from portal.jobs.stamping import Stamping
 from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger
 from portal.settings import Settings
 
@@ -53,6 +54,7 @@ class Worker:
         )
         self.executor_id = executor_id(settings)
         self.cosigning = Cosigning(self.bench)
+        self.stamping = Stamping(self.bench)
         self._ending = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
@@ -82,6 +84,7 @@ class Worker:
         self._ending.set()
         self._housekeeper.join(10)
         self.cosigning.stop()
+        self.stamping.stop()
         DBOS.destroy(workflow_completion_timeout_sec=30)
         self.engine.dispose()
 
@@ -117,10 +120,11 @@ class Worker:
                     task(self.bench)
                 except (SQLAlchemyError, LotgateError, OSError) as error:
                     log.warning("housekeeping", duty=task.__name__, error=str(error))
-            try:
-                self.cosigning.look()
-            except (SQLAlchemyError, LotgateError, OSError) as error:
-                log.warning("housekeeping", duty="cosigning", error=str(error))
+            for asking in (self.cosigning, self.stamping):
+                try:
+                    asking.look()
+                except (SQLAlchemyError, LotgateError, OSError) as error:
+                    log.warning("housekeeping", duty=type(asking).__name__, error=str(error))
 
     def _say_alive(self) -> None:
         with open_session(self.engine) as session:

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.errors import LedgerError
-from portal.ledger import logs
+from portal.ledger import logs, stamps
 from portal.ledger.leaves import tag
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile, WatchKey
 from portal.ledger.notes import Checkpoint, open_note
@@ -25,6 +25,7 @@ def audit(session: Session) -> Iterator[Fault]:
         expected = log.first_seq + log.head
         yield from _tiles(session, log, where)
         yield from _checkpoints(session, log, where)
+    yield from stamps.audit(session)
 
 
 def compare_memory(session: Session, log: Log, signed: Checkpoint | None) -> Iterator[Fault]:

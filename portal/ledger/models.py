@@ -121,3 +121,36 @@ class WitnessState(Base):
     next_at: Mapped[datetime]
     trouble: Mapped[str] = mapped_column(Text)
     alarm: Mapped[bool]
+
+
+class Stamp(Base):
+    """A time stamp (RFC 3161) over a checkpoint, verified before it is kept.
+
+    `response` is the TimeStampResp as it came, at `at`; `time` is when the checkpoint was there at the
+    latest. `authority`, `certificate` (PEM) and `fingerprint` (of its key) are those of the administrators'
+    entry by which it was believed. Triggers refuse UPDATE and DELETE.
+    """
+
+    __tablename__ = "ledger_stamps"
+    __table_args__ = (
+        ForeignKeyConstraint(["log", "size"], ["ledger_checkpoints.log", "ledger_checkpoints.size"]),
+    )
+    log: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    time: Mapped[datetime]
+    authority: Mapped[str] = mapped_column(String(100))
+    fingerprint: Mapped[str] = mapped_column(String(80))
+    certificate: Mapped[str] = mapped_column(Text)
+    response: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class StampTrouble(Base):
+    """Why a log has no newer time stamp, and when to ask again. Gone with the next stamp."""
+
+    __tablename__ = "ledger_stamp_troubles"
+    log: Mapped[int] = mapped_column(ForeignKey("ledger_logs.number"), primary_key=True, autoincrement=False)
+    failures: Mapped[int]
+    at: Mapped[datetime]
+    again_at: Mapped[datetime]
+    why: Mapped[str] = mapped_column(Text)

@@ -14,6 +14,7 @@ from portal.verification.contents import (
 from portal.verification.files import FileReport, verify_file
 from portal.verification.hashing import Digests, Hasher, Progress, hash_file
 from portal.verification.outcomes import Check, Outcome, worst
+from portal.verification.timestamps import StampReport, verify_timestamp
 from portal.verification.trust import (
     PURPOSES,
     KeyInfo,
@@ -46,6 +47,7 @@ __all__ = [
     "Progress",
     "Purpose",
     "Root",
+    "StampReport",
     "TimestampAuthority",
     "Trust",
     "TrustKey",
@@ -58,5 +60,6 @@ __all__ = [
     "published_key",
     "verify_attestations",
     "verify_file",
+    "verify_timestamp",
     "worst",
 ]

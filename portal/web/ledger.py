@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from portal.errors import NotFound
 from portal.http.context import parts, session
-from portal.ledger import logs, witnesses
-from portal.ledger.models import Log
+from portal.ledger import logs, stamps, witnesses
+from portal.ledger.models import Log, Stamp
 from portal.ledger.tree import WIDTH
 
 blueprint = Blueprint("log", __name__, url_prefix="/ledger")
@@ -31,6 +31,7 @@ def index() -> str:
     return render_template(
         "ledger.html",
         logs=[(log, logs.verifier_keys(log), witnesses.standings(session(), log)) for log in found],
+        stamps={log.number: stamps.newest(session(), log) for log in found},
         silent=witnesses.silent(session(), witnesses.configured(parts().settings.witnesses)),
     )
 
@@ -68,6 +69,31 @@ def tile(number: int, path: str) -> Response:
     else:
         data = logs.tile(session(), log, int(wanted["level"]), place, width)
     return Response(data, mimetype="application/octet-stream", headers={"Cache-Control": _FOR_EVER})
+
+
+@blueprint.get("/<int:number>/stamps/<int:size>.tsr")
+def stamp(number: int, size: int) -> Response:
+    """The time stamp over the checkpoint of a size, as the authority sent it (RFC 3161). Raises NotFound."""
+    response = _stamp(number, size).response
+    headers = {
+        "Cache-Control": _FOR_EVER,
+        "Content-Disposition": f'attachment; filename="ledger-{number}-{size}.tsr"',
+    }
+    return Response(response, mimetype="application/timestamp-reply", headers=headers)
+
+
+@blueprint.get("/<int:number>/stamps/<int:size>.checkpoint")
+def stamped(number: int, size: int) -> Response:
+    """The bytes that are stamped: the signed note as the log made it. Raises NotFound."""
+    note = stamps.stamped_bytes(session(), _stamp(number, size))
+    return Response(note, content_type="text/plain; charset=utf-8", headers={"Cache-Control": _FOR_EVER})
+
+
+def _stamp(number: int, size: int) -> Stamp:
+    found = session().get(Stamp, (number, size))
+    if found is None:
+        raise NotFound("There is no such time stamp.")
+    return found
 
 
 def _text(text: str) -> Response:

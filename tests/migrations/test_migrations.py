@@ -158,6 +158,7 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "ledger_checkpoints",
         "ledger_cosignatures",
         "ledger_entries",
+        "ledger_stamps",
         "retention_rules",
         "tombstones",
     ],
