@@ -93,15 +93,23 @@ class MemoryFile:
     @contextmanager
     def hold(self) -> Iterator[None]:
         private_folder(self.path.parent)
+        lock = self._lock()
         try:
-            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StorageFailed(f"{self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
+
+    def _lock(self) -> int:
+        try:
+            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise StorageFailed(f"{self.path} cannot be locked: {error.strerror}") from error
+        return lock
 
     def last(self, origin: str) -> Checkpoint | None:
         try:

@@ -1,17 +1,30 @@
-"""The log as clients of others read it: what the portal serves, checked by golang.org/x/mod/sumdb."""
+"""The log as clients of others read it: what the portal serves, checked by golang.org/x/mod/sumdb
+and by tlog-scales.
+"""
 
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
+from tlog_scales import signing, tlog
+from tlog_scales.backend import LocalBackend
+from tlog_scales.reader import TilesReader
+from tlog_scales.writer import TilesWriter
 
+from portal.errors import LedgerError
 from portal.ledger import logs
-from portal.ledger.tree import WIDTH, tile_path, tile_width
-from tests.unit.ledger.conftest import Ledger
+from portal.ledger.notes import VerifierKey, open_note
+from portal.ledger.proofs import Proof
+from portal.ledger.tree import HASH, WIDTH, Tree, leaf_hash, tile_path, tile_width
+from tests.unit.ledger.conftest import ORIGIN, Ledger
 
 PACKAGES = Path("/usr/share/gocode")
 SOURCE = Path(__file__).parent / "go" / "client.go"
@@ -97,6 +110,72 @@ def test_go_finds_entries_included_and_checkpoints_consistent(
         status, told = run(client_program, key, served, 12_345)
         assert (status, "REFUSED" in told) == (1, True), path
         (served / path).write_bytes(content)
+
+
+# --- A client in Python -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(ledger: Ledger, app: Flask, tmp_path: Path) -> Path:
+    """As `served`, smaller."""
+    ledger.add(300)
+    first = ledger.publish()
+    assert first is not None
+    (tmp_path / "old").write_text(first.note)
+    ledger.add(1200)
+    ledger.publish()
+    mirror(app.test_client(), 1500, tmp_path / "mirror")
+    return tmp_path / "mirror"
+
+
+def test_tlog_scales_finds_entries_included_and_checkpoints_consistent(small: Path, ledger: Ledger) -> None:
+    old = tlog.Checkpoint.from_text((small.parent / "old").read_text())
+    reader = TilesReader(LocalBackend(small))
+    new = reader.get_checkpoint()
+    assert (old.size, new.size) == (300, 1500)
+    for key in ledger.signer.verifier_keys():  # Ed25519 and ML-DSA-44
+        theirs = signing.Vkey.from_string(str(key))
+        for checkpoint in (old, new):
+            checkpoint.verify(theirs)
+            with pytest.raises(InvalidSignature):
+                replace(checkpoint, size=checkpoint.size + 1).verify(theirs)
+    assert reader.calculate_root_hash() == new.root_hash
+    proof = reader.get_consistency_proof(300, 1500)
+    proof.check(old.root_hash, new.root_hash)
+    with pytest.raises(tlog.ConsistencyProofInvalid):
+        proof.check(old.root_hash[::-1], new.root_hash)
+    for index in (0, 255, 256, 777, 1499):
+        leaf = reader.get_entry(index)
+        assert leaf == logs.opening(ledger.entry(index)).leaf()
+        path = reader.get_inclusion_proof(index, 1500)
+        path.check(leaf_hash(leaf), new.root_hash)
+        assert ledger.receipt(index).hashes == tuple(path.node_hashes)
+        with pytest.raises(tlog.InclusionProofInvalid):
+            path.check(leaf_hash(leaf + b" "), new.root_hash)
+
+
+def test_a_log_that_tlog_scales_wrote_is_read_by_us(tmp_path: Path) -> None:
+    keys = Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()
+    signers = signing.PlainEd25519Signer(ORIGIN, keys[0]), signing.MLDSA44CosignatureSigner(ORIGIN, keys[1])
+    writer = TilesWriter.create(tmp_path / "log", ORIGIN)
+    for leaf in range(1000):
+        writer.add_leaf(b"leaf %d" % leaf)
+    writer.commit(list(signers))
+    note = (tmp_path / "log" / "checkpoint").read_text()
+    ours = [VerifierKey.parse(signer.vkey.serialize()) for signer in signers]  # type: ignore[no-untyped-call]
+    checkpoint = open_note(note, ours).checkpoint
+
+    def read(level: int, number: int, width: int) -> bytes:
+        stored: int = tile_width(checkpoint.size, level, number)
+        return (tmp_path / "log" / tile_path(level, number, stored)).read_bytes()[: width * HASH]
+
+    tree = Tree(checkpoint.size, read)
+    assert tree.root() == checkpoint.root
+    for index in (0, 511, 999):
+        proof = Proof.of(index, tree.inclusion(index), note, b"")
+        assert proof.check(b"leaf %d" % index, ours).checkpoint == checkpoint
+        with pytest.raises(LedgerError):
+            proof.check(b"leaf %d" % (index + 1), ours)
 
 
 # --- What is served -------------------------------------------------------------------------------
