@@ -16,21 +16,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import Clock, rfc3339
 from portal.errors import BackupDamaged, Conflict, NotFound, StorageFailed
+from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
 from portal.evidence.spool import make_folder, sync_folder
+from portal.evidence.state import alive
 from portal.settings import Settings
 from portal.verification import hash_file
 
 Tell = Callable[[str], None]
 FORMAT: Final = "lotgate-backup"
 BLOCK: Final = 1 << 20
-# Bytes that a retention rule removed are named by a row, and are not missing.
-_NEEDED: Final = "SELECT DISTINCT sha256, size FROM evidence ORDER BY sha256"
+# Evidence that a rule deleted keeps its row; its bytes are not missed.
+_NEEDED: Final = str(
+    select(Evidence.sha256, Evidence.size)
+    .where(alive())
+    .distinct()
+    .order_by(Evidence.sha256)
+    .compile(dialect=sqlite.dialect())
+)
+TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class Backup:
     bytes: int
     entries: int
     secret_key: str | None
+    missing: list[str]  # evidence that was damaged or missing when the backup was made all the same
 
     @classmethod
     def load(cls, path: Path) -> "Backup":
@@ -80,10 +92,13 @@ def backups(folder: Path) -> list[Path]:
 # --- Taking one -----------------------------------------------------------------------------------
 
 
-def take(settings: Settings, folder: Path, clock: Clock, version: str, tell: Tell) -> Backup:
-    """Add a backup to `folder`, while the portal serves.
+def take(
+    settings: Settings, folder: Path, clock: Clock, version: str, tell: Tell, *, despite_damage: bool = False
+) -> tuple[Backup, list[str]]:
+    """Add a backup to `folder`, while the portal serves. Also what is damaged or missing, in words.
 
-    Raises NotFound, Conflict, StorageFailed, BackupDamaged; then there is no backup of this name.
+    Raises NotFound, Conflict, StorageFailed, and BackupDamaged unless `despite_damage`; then there is no
+    backup of this name.
     """
     source = database_file(settings)
     if not source.exists():
@@ -95,37 +110,53 @@ def take(settings: Settings, folder: Path, clock: Clock, version: str, tell: Tel
     try:
         make_folder(folder)
         folder.chmod(0o700)  # it holds what the database holds
-        tell("database")
-        _copy_database(source, database)
-        needed = _needed(database)
-        tell(f"evidence: {len(needed):,} files")
-        kept, given = LocalBlobStore(folder / "evidence"), LocalBlobStore(settings.store)
-        make_folder(kept.root)
-        for sha256, size in needed.items():
-            found = kept.stat(sha256)
-            if found is None or found.size != size:
-                with _opened(source, given, sha256) as blob:
-                    _copy_blob(blob, kept, sha256)
+        for _ in range(TRIES):
+            tell("database")
+            _copy_database(source, database)
+            needed = _needed(database)
+            tell(f"evidence: {len(needed):,} files")
+            missing = _copy_evidence(settings, needed, LocalBlobStore(folder / "evidence"))
+            if not missing.keys() - _needed(source).keys():
+                break  # else a rule has deleted some since the database was copied
+        if missing and not despite_damage:
+            raise BackupDamaged(next(iter(missing.values())))
         made = Backup(
             name=name,
             made_at=rfc3339(clock.now()),
             lotgate=version,
             database=_digest(database),
             schema=_value(database, "SELECT version_num FROM alembic_version"),
-            files=len(needed),
-            bytes=sum(needed.values()),
+            files=len(needed) - len(missing),
+            bytes=sum(size for sha256, size in needed.items() if sha256 not in missing),
             entries=_value(database, "SELECT count(*) FROM ledger_entries"),
             secret_key=_secret_key(settings),
+            missing=sorted(missing),
         )
-        _write(
-            manifest, json.dumps({"format": FORMAT, "version": 1, **asdict(made)}, indent=2).encode() + b"\n"
-        )
+        told = {"format": FORMAT, "version": 1, **asdict(made)}
+        _write(manifest, json.dumps(told, indent=2).encode() + b"\n")
     except (OSError, sqlite3.Error) as error:
         raise StorageFailed(f"The backup was not made: {error}") from error
     finally:
         if not manifest.exists():
             database.unlink(missing_ok=True)
-    return made
+    return made, list(missing.values())
+
+
+def _copy_evidence(settings: Settings, needed: dict[str, int], kept: LocalBlobStore) -> dict[str, str]:
+    """What is new. Returns what could not be copied, and why."""
+    given = LocalBlobStore(settings.store)
+    missing: dict[str, str] = {}
+    make_folder(kept.root)
+    for sha256, size in needed.items():
+        found = kept.stat(sha256)
+        if found is not None and found.size == size:
+            continue
+        try:
+            with _opened(given, sha256) as blob:
+                _copy_blob(blob, kept, sha256)
+        except BackupDamaged as error:
+            missing[sha256] = error.message
+    return missing
 
 
 def _secret_key(settings: Settings) -> str | None:
@@ -157,13 +188,11 @@ def _demand_sound(database: Path) -> None:
             raise BackupDamaged(f"{database}: {finding}. Run `lotgate fsck`.")
 
 
-def _opened(source: Path, store: BlobStore, sha256: str) -> BinaryIO:
+def _opened(store: LocalBlobStore, sha256: str) -> BinaryIO:
     try:
         return store.open(sha256)
     except NotFound:
-        raise BackupDamaged(
-            f"The evidence store does not have {sha256}, which the database {source} names."
-        ) from None
+        raise BackupDamaged(f"{store.root} does not have {sha256}, which the database names.") from None
 
 
 def _copy_blob(blob: BinaryIO, store: LocalBlobStore, sha256: str) -> None:
@@ -240,10 +269,10 @@ def restore(
         for sha256 in needed:
             try:
                 if not _sound(into, sha256):  # it may have outlived its database
-                    with _opened(database, kept, sha256) as blob:
+                    with _opened(kept, sha256) as blob:
                         _copy_blob(blob, into, sha256)
             except BackupDamaged as error:
-                if not despite_damage:
+                if not despite_damage and sha256 not in backup.missing:
                     raise
                 damaged.append(error.message)
         tell("database")

@@ -21,8 +21,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--keep", type=click.IntRange(min=1), help="Afterwards remove all backups but so many of the newest."
 )
-def backup_command(folder: Path, keep: int | None) -> None:
-    made = take(load_settings(), folder, SystemClock(), __version__, _tell)
+@click.option("--despite-damage", is_flag=True, help="Save what is whole, and name what is not.")
+def backup_command(folder: Path, keep: int | None, *, despite_damage: bool) -> None:
+    """Exit status 1 when something was damaged."""
+    made, damaged = take(
+        load_settings(), folder, SystemClock(), __version__, _tell, despite_damage=despite_damage
+    )
+    for what in damaged:
+        click.echo(what)
     click.echo(
         f"Backup {made.name}: {made.entries:,} ledger entries, {made.files:,} files of evidence "
         f"({made.bytes:,} bytes)."
@@ -30,13 +36,14 @@ def backup_command(folder: Path, keep: int | None) -> None:
     if keep is not None and (gone := prune(folder, keep)):
         click.echo(f"{gone} older {'backup' if gone == 1 else 'backups'} removed.")
     click.echo("The ledger's keys are not in it, and the signer's memory must not be: see docs/backup.md.")
+    sys.exit(1 if damaged else 0)
 
 
 @click.command("restore", help="Bring back the newest backup in FOLDER, where there is no database yet.")
 @click.argument("folder", type=FOLDER)
 @click.option("--backup", "name", help="Another one than the newest: its name, such as 20261121T201005Z.")
 @click.option("--despite-damage", is_flag=True, help="Bring back what is whole, and name what is not.")
-def restore_command(folder: Path, name: str | None, despite_damage: bool) -> None:
+def restore_command(folder: Path, name: str | None, *, despite_damage: bool) -> None:
     """Exit status 1 when something was damaged."""
     settings = load_settings()
     backup = _find(folder, name)

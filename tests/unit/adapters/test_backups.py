@@ -18,7 +18,7 @@ from portal.cli.database import upgrade_database
 from portal.clock import FixedClock
 from portal.db import EVERYTHING, open_engine, open_session, set_scope
 from portal.errors import BackupDamaged, Conflict, NotFound, StorageFailed
-from portal.evidence.models import Evidence, Upload, UploadState
+from portal.evidence.models import Evidence, Tombstone, Upload, UploadState
 from portal.evidence.service import receive_bytes
 from portal.settings import Settings, secret_key
 from tests.factories import Make
@@ -63,7 +63,7 @@ class Site:
 
     def take(self) -> Backup:
         self.clock.advance(timedelta(seconds=1))
-        return take(self.settings, self.safe, self.clock, "1", self.told.append)
+        return take(self.settings, self.safe, self.clock, "1", self.told.append)[0]
 
     def lose(self, *, evidence: bool = True) -> None:
         self.session.close()
@@ -152,6 +152,50 @@ def test_damaged_evidence_makes_no_backup(site: Site, harm: str) -> None:
     with pytest.raises(BackupDamaged, match=site.names[0]):
         site.take()
     assert list(site.safe.glob("*.db")) == list(site.safe.glob("*.json")) == []
+
+
+def test_what_is_whole_can_be_saved_beside_what_is_not(site: Site) -> None:
+    site.damage(site.settings.store, site.names[0])
+    site.clock.advance(timedelta(seconds=1))
+    made, damaged = take(site.settings, site.safe, site.clock, "1", site.told.append, despite_damage=True)
+    assert (made.missing, made.files, len(damaged)) == ([site.names[0]], 1, 1)
+    site.lose()
+    (told,) = site.restore(made)
+    assert site.names[0] in told
+    assert site.stored == {site.names[1]}
+
+
+def test_evidence_that_a_rule_deletes_meanwhile_is_not_missed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the database was copied, before its evidence was: the copy is made again."""
+    copy = backups._copy_database
+    copies: list[Path] = []
+
+    def then_delete(source: Path, target: Path) -> None:
+        copy(source, target)
+        copies.append(target)
+        if len(copies) == 1:
+            row = site.session.scalars(select(Evidence).where(Evidence.sha256 == site.names[0])).one()
+            now = site.clock.now()
+            site.session.add(
+                Tombstone(
+                    id=row.id,
+                    supplier_id=row.supplier_id,
+                    rule="documents, 10 years",
+                    rules_version=1,
+                    rules_digest="0" * 64,
+                    kept_until=now.date(),
+                    deleted_by=site.actor.user_id,
+                    deleted_at=now,
+                )
+            )
+            site.session.commit()
+            LocalBlobStore(site.settings.store).delete(site.names[0])
+
+    monkeypatch.setattr(backups, "_copy_database", then_delete)
+    made = site.take()
+    assert (len(copies), made.files, made.missing) == (2, 1, [])
 
 
 def test_a_full_disk_makes_no_backup(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
