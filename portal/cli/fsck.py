@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from itertools import chain
+from pathlib import Path
 
 import click
 from sqlalchemy import Engine
@@ -14,6 +15,7 @@ from portal.clock import SystemClock
 from portal.db import begin_reading, open_engine, open_session
 from portal.ledger.service import Fault
 from portal.reports.consistency import examine
+from portal.reports.journal import compare
 from portal.settings import Settings, load_settings
 
 TRIES = 3
@@ -22,8 +24,13 @@ PAUSE_SECONDS = 1.0
 
 @click.command("fsck", help="Prove that database, evidence store and ledger agree; name what does not.")
 @click.option("--quick", is_flag=True, help="Compare sizes only, without reading every byte again.")
+@click.option(
+    "--journal",
+    type=click.Path(exists=True, path_type=Path),
+    help="What a client noted when it delivered: answers of the API as lines of JSON, or receipts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def fsck_command(quick: bool, as_json: bool) -> None:
+def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
     """Exit status 0 when everything agrees, 1 when something does not."""
     settings = load_settings()
     begin_reading()  # fsck never waits for writers, nor they for it
@@ -40,6 +47,7 @@ def fsck_command(quick: bool, as_json: bool) -> None:
                 deep=not quick,
                 tell=lambda what: click.echo(f"Checking {what} …", err=True),
             ),
+            compare(session, journal) if journal else (),
         )
         for fault in found:
             faults.append({"where": fault.where, "fault": fault.text})
