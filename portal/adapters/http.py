@@ -38,7 +38,7 @@ class HttpClient:
             if response is None:
                 raise OSError(f"{request.full_url} is not an address with http or https")
             with response:
-                body = b""
+                body = bytearray()
                 while piece := response.read1(PIECE):
                     body += piece
                     if len(body) > limit:
@@ -47,7 +47,7 @@ class HttpClient:
                         raise TimeoutError(f"the answer took more than {self.timeout:g} s")
                 if (stated := response.headers.get("Content-Length")) and stated != str(len(body)):
                     raise OSError(f"the answer ends after {len(body):,} of {stated[:20]} bytes")
-                return Reply(response.status, response.headers.get("Content-Type", ""), body)
+                return Reply(response.status, response.headers.get("Content-Type", ""), bytes(body))
         except URLError as error:
             raise OSError(str(error.reason)) from None
         except (HTTPException, ValueError) as error:

@@ -16,6 +16,7 @@ WORDS: dict[str, str] = {
     "fsck": "portal.cli.fsck:fsck_command",
     "ledger": "portal.cli.ledger:ledger_group",
     "hash": "portal.cli.verify:hash_command",
+    "monitor": "portal.cli.monitor:monitor_command",
     "restore": "portal.cli.backup:restore_command",
     "serve": "portal.cli.serve:serve_command",
     "users": "portal.cli.users:users_group",
