@@ -150,7 +150,7 @@ def _tell_stamps(session: TenantSession, settings: Settings, log: Log) -> None:
         click.echo("  no time stamps (setting timestamp_url): time is what this portal claims")
     if trouble := session.get(StampTrouble, log.number):
         click.echo(f"  TROUBLE with time stamps, {trouble.at:%Y-%m-%d %H:%M} UTC: {trouble.why}")
-        click.echo(f"  asked {trouble.failures} times; again at {trouble.again_at:%Y-%m-%d %H:%M} UTC")
+        click.echo(f"  tries: {trouble.failures}; the next at {trouble.again_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _open(session: TenantSession) -> Log:

@@ -10,10 +10,12 @@ from flask import Blueprint, Response, render_template
 from sqlalchemy import select
 
 from portal.errors import NotFound
+from portal.evidence.models import Evidence
 from portal.http.context import parts, session
 from portal.ledger import logs, stamps, witnesses
 from portal.ledger.models import Log, Stamp
 from portal.ledger.tree import WIDTH
+from portal.suppliers import timestamping
 
 blueprint = Blueprint("log", __name__, url_prefix="/ledger")
 # Without leading zeroes where a number has one spelling only: each tile has one address.
@@ -87,6 +89,15 @@ def stamped(number: int, size: int) -> Response:
     """The bytes that are stamped: the signed note as the log made it. Raises NotFound."""
     note = stamps.stamped_bytes(session(), _stamp(number, size))
     return Response(note, content_type="text/plain; charset=utf-8", headers={"Cache-Control": _FOR_EVER})
+
+
+@blueprint.app_template_global()
+def time_of_delivery(evidence_id: str) -> stamps.EntryTime | None:
+    """When a file was delivered, as far as the session may see it."""
+    entry = logs.entry_about(session(), "evidence.accepted", evidence_id)
+    if entry is None or session().get(Evidence, evidence_id) is None:
+        return None
+    return stamps.time_of(session(), parts().clock, entry, timestamping.entries(session()))
 
 
 def _stamp(number: int, size: int) -> Stamp:

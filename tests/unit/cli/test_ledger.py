@@ -1,12 +1,19 @@
 """`lotgate ledger` and what a database that is not there answers."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from portal.cli.main import main
+from portal.clock import FixedClock
+from portal.db import open_engine, open_session
+from portal.ledger import logs
+from portal.ledger.service import append
+from portal.ledger.stamps import failed
+from portal.settings import load_settings
 
 Run = Callable[..., Result]
 
@@ -50,3 +57,25 @@ def test_a_database_that_is_not_there_is_told_in_one_line(run: Run) -> None:
     assert done.exit_code == 1
     assert "The database cannot be used" in done.output
     assert "Traceback" not in done.output
+
+
+def test_what_keeps_a_log_without_time_stamps_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("ledger", "create")
+    settings, clock = load_settings(), FixedClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+    engine = open_engine(settings.database)
+    with open_session(engine) as session:
+        append(session, clock, "something.done", "1" * 32, {})
+        session.commit()
+        run("ledger", "publish")
+        assert (
+            "no time stamps (setting timestamp_url): time is what this portal claims"
+            in run("ledger", "show").output
+        )
+        monkeypatch.setenv("LOTGATE_TIMESTAMP_URL", "http://tsa.example/tsr")
+        assert "time stamps" not in run("ledger", "show").output  # the worker will ask
+        failed(session, clock, logs.checkpoint(session, logs.find(session, 1)), "it was away")
+        session.commit()
+    engine.dispose()
+    shown = run("ledger", "show").output
+    assert "TROUBLE with time stamps, 2026-11-21 12:00 UTC: it was away" in shown
+    assert "tries: 1; the next at 2026-11-21 12:01 UTC" in shown

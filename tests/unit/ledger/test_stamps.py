@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, select, update
 
-from portal.accounts.models import RoleName
+from portal.accounts.models import RoleName, User
 from portal.adapters.blobs import LocalBlobStore
 from portal.adapters.http import HttpClient
 from portal.clock import FixedClock
@@ -23,9 +23,12 @@ from portal.ledger.leaves import Opening
 from portal.ledger.models import Stamp, StampTrouble
 from portal.ledger.notes import Note
 from portal.settings import Settings
+from portal.submissions.models import Submission
 from portal.suppliers import timestamping
+from portal.suppliers.models import Supplier
 from portal.verification import TimestampAuthority
 from tests.factories import Make, RecordingQueue
+from tests.factories.kept import Kept
 from tests.factories.tsa import Authority, authority
 from tests.unit.ledger.conftest import Ledger
 from tests.unit.verification.authority import root
@@ -141,6 +144,39 @@ def test_a_stamp_that_was_swapped_proves_no_time(
     ledger.session.expire_all()
     newest = ledger.entry(second.size - 1)
     assert stamps.time_of(ledger.session, ledger.clock, newest, believed).stamp is None
+
+
+def test_pages_say_whose_word_the_time_is(
+    ledger: Ledger,
+    stamp: Callable[[], Stamp],
+    make: Make,
+    store: LocalBlobStore,
+    spool: Path,
+    sign_in: Callable[[User], FlaskClient],
+) -> None:
+    files = Kept(ledger.session, ledger.clock, make, store, spool)
+    product = make.product()
+    pages = []
+    for name in ("first.bin", "second.bin"):
+        files.delivered(product, name.encode(), ago=timedelta(0), filename=name)
+        row = ledger.session.scalars(select(Submission).where(Submission.title.contains(name))).one()
+        pages.append(row.id)
+        if name == "first.bin":
+            stamp()
+    ledger.publish()
+    supplier = make.user(RoleName.SUPPLIER_ADMIN, ledger.session.get_one(Supplier, product.supplier_id))
+    reviewer = make.user(RoleName.REVIEWER)
+    ledger.session.commit()
+    for user, place in ((supplier, "s"), (reviewer, "r")):
+        client = sign_in(user)
+        stamped, claimed = (client.get(f"/{place}/submissions/{page}").text for page in pages)
+        assert "at the latest: time-stamped by Clock" in stamped
+        assert "claimed by the portal" not in stamped
+        assert "claimed by the portal" in claimed
+        assert "time-stamped by" not in claimed
+    public = sign_in(reviewer).get("/ledger/").text
+    assert "Time-stamped by Clock" in public
+    assert f"/ledger/1/stamps/{ledger.session.scalars(select(Stamp.size)).one()}.tsr" in public
 
 
 # --- When it is asked -----------------------------------------------------------------------------
