@@ -36,6 +36,7 @@ class Permission(StrEnum):
     SUPPLIER_TEAM_MANAGE = "supplier:team:manage"
     SUPPLIER_TOKEN_MANAGE = "supplier:token:manage"
     SUPPLIER_UPLOAD_WRITE = "supplier:upload:write"
+    SUPPLIER_WATCH_READ = "supplier:watch:read"
 
 
 P = Permission
@@ -68,7 +69,13 @@ _REVIEWER = _READ_ALL | {
 GRANTS: dict[RoleName, frozenset[Permission]] = {
     RoleName.SUPPLIER_CONTRIBUTOR: frozenset(_CONTRIBUTOR),
     RoleName.SUPPLIER_ADMIN: frozenset(
-        _CONTRIBUTOR | {P.SUPPLIER_KEY_REGISTER, P.SUPPLIER_TEAM_MANAGE, P.SUPPLIER_TOKEN_MANAGE}
+        _CONTRIBUTOR
+        | {
+            P.SUPPLIER_KEY_REGISTER,
+            P.SUPPLIER_TEAM_MANAGE,
+            P.SUPPLIER_TOKEN_MANAGE,
+            P.SUPPLIER_WATCH_READ,
+        }
     ),
     RoleName.REVIEWER: frozenset(_REVIEWER),
     RoleName.APPROVER: frozenset(_REVIEWER | {P.REVIEW_CASE_APPROVE_TIER1, P.REVIEW_HOLD_RELEASE}),
@@ -95,4 +102,5 @@ TOKEN_SCOPES: tuple[Permission, ...] = (
     P.SUPPLIER_UPLOAD_WRITE,
     P.SUPPLIER_REPORT_READ,
     P.SUPPLIER_CHANGE_FILE,
+    P.SUPPLIER_WATCH_READ,
 )

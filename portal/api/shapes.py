@@ -206,6 +206,12 @@ class Receipt(Told):
     proof: str
 
 
+class WatchKey(Told):
+    """256 bits in hexadecimal digits: HMAC-SHA-256 with it names you in the entries that are about you."""
+
+    key: str
+
+
 # --- Submissions ----------------------------------------------------------------------------------
 
 

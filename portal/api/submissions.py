@@ -7,6 +7,7 @@ from portal.api import shapes
 from portal.api.blueprint import FILE_MAX_BYTES, contract, own_id
 from portal.evidence.service import get_evidence, receipt, receive_bytes
 from portal.http.context import actor, clock, parts, session
+from portal.ledger.service import known_watch_key
 from portal.submissions import service
 from portal.submissions.attestations.service import start_attestations
 from portal.submissions.firmware.service import start_firmware
@@ -54,6 +55,12 @@ def show_receipt(evidence_id: str) -> shapes.Receipt:
         size=proof.note.checkpoint.size,
         proof=str(proof),
     )
+
+
+@contract.route("GET", "/watch-key", Permission.SUPPLIER_WATCH_READ)
+def show_watch_key() -> shapes.WatchKey:
+    """The key that finds your entries in the public ledger, for `lotgate monitor`. Keep it to yourself."""
+    return shapes.WatchKey(key=known_watch_key(session(), own_id()))
 
 
 @contract.route("POST", "/submissions/firmware", WRITE, status=201)

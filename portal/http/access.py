@@ -95,6 +95,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "supplier.submission": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "supplier.submissions": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "supplier.submit_questionnaire": {"POST": P.SUPPLIER_SUBMISSION_WRITE},
+    "supplier.watch_key": {"GET": P.SUPPLIER_WATCH_READ},
     "supplier.withdraw": {"POST": P.SUPPLIER_SUBMISSION_WRITE},
     # --- reviewer pages (portal/web/review/)
     "review.assess_again": {"POST": P.REVIEW_CASE_DECIDE},
@@ -167,6 +168,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "api.send_evidence": {"POST": P.SUPPLIER_UPLOAD_WRITE},
     "api.show_evidence": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "api.show_receipt": {"GET": P.SUPPLIER_SUBMISSION_READ},
+    "api.show_watch_key": {"GET": P.SUPPLIER_WATCH_READ},
     "api.start_questionnaire": {"POST": P.SUPPLIER_SUBMISSION_WRITE},
     "api.submit_attestations": {"POST": P.SUPPLIER_SUBMISSION_WRITE},
     "api.submit_draft": {"POST": P.SUPPLIER_SUBMISSION_WRITE},

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, rfc3339
-from portal.errors import TooLarge
+from portal.errors import NotFound, TooLarge
 from portal.ledger.leaves import new_salt, tag
 from portal.ledger.models import Entry, WatchKey
 
@@ -116,6 +116,14 @@ def watch_key(session: Session, clock: Clock, supplier_id: str) -> str:
         found = WatchKey(supplier_id=supplier_id, key=new_salt(), created_at=clock.now())
         session.add(found)
         session.flush()
+    return found.key
+
+
+def known_watch_key(session: Session, supplier_id: str) -> str:
+    """Raises NotFound before the first entry about the supplier."""
+    found = session.get(WatchKey, supplier_id)
+    if found is None:
+        raise NotFound("There is no entry about you in the ledger yet.")
     return found.key
 
 

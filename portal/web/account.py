@@ -25,6 +25,7 @@ SCOPE_WORDS = {
     Permission.SUPPLIER_SUBMISSION_WRITE: "Create and submit submissions",
     Permission.SUPPLIER_UPLOAD_WRITE: "Upload files",
     Permission.SUPPLIER_REPORT_READ: "Read reports",
+    Permission.SUPPLIER_WATCH_READ: "Read the key that finds your entries in the ledger",
     Permission.SUPPLIER_CHANGE_FILE: "File change notices",
 }
 

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from portal.errors import NotFound
 from portal.http.context import actor, clock, parts, session
+from portal.ledger.service import known_watch_key
 from portal.review.models import Assessment
 from portal.review.vendors import newest_assessments
 from portal.submissions import service
@@ -102,6 +103,21 @@ def withdraw(submission_id: str) -> Response:
 @blueprint.get("/evidence/<evidence_id>")
 def evidence(evidence_id: str) -> FlaskResponse:
     return download(evidence_id)
+
+
+@blueprint.get("/watch-key")
+def watch_key() -> FlaskResponse:
+    """The key that finds this supplier's entries in the public log."""
+    key = known_watch_key(session(), own_id())
+    words = (
+        "# The watch key of your company. Who has it can tell which entries of the public ledger are about\n"
+        "# you, and nothing else of them; it signs nothing. Keep it, and give it to `lotgate monitor`.\n"
+    )
+    return FlaskResponse(
+        f"{words}{key}\n",
+        content_type="text/plain; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="watch.key"'},
+    )
 
 
 @blueprint.get("/evidence/<evidence_id>/receipt")

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from portal.cli.main import main
+from portal.ledger.service import watch_key
 from tests.factories import Make, RecordingQueue
 from tests.unit.api.conftest import PREFIX, Machine
 
@@ -30,6 +31,13 @@ def test_a_file_is_sent_and_shown(machine: Machine) -> None:
     evidence_id = machine.send(IMAGE, "../bms.bin", sha256=digest)
     told = machine.get(f"/evidence/{evidence_id}").get_json()
     assert (told["filename"], told["size"], told["sha256"]) == ("bms.bin", len(IMAGE), digest)
+
+
+def test_the_key_to_the_own_entries_is_told(machine: Machine, make: Make) -> None:
+    assert machine.get("/watch-key").status_code == 404
+    machine.send(IMAGE)
+    key = machine.get("/watch-key").get_json()["key"]
+    assert key == watch_key(make.session, make.clock, machine.supplier.id)
 
 
 def test_another_file_than_declared_is_refused(machine: Machine) -> None:

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from portal.accounts.models import RoleName, User
+from portal.cli.monitor import read_watch_key
 from portal.db import TenantSession
+from portal.ledger.service import watch_key
 from portal.suppliers.models import Entity, EntityRole, Product, Supplier
 from tests.factories import Make
 from tests.factories.offered import Offered
@@ -112,3 +115,23 @@ def test_a_new_supplier_sees_the_first_steps(make: Make, sign_in: SignIn) -> Non
     home = client.get("/s/")
     assert "First steps" in home.text
     assert "Add a product" in home.text
+
+
+def test_administrators_of_a_supplier_download_the_key_to_their_entries(
+    make: Make, session: TenantSession, sign_in: SignIn, tmp_path: Path
+) -> None:
+    ours, theirs = make.supplier(), make.supplier()
+    admin = sign_in(make.user(RoleName.SUPPLIER_ADMIN, ours))
+    contributor = sign_in(make.user(RoleName.SUPPLIER_CONTRIBUTOR, ours))
+    session.commit()
+    assert admin.get("/s/watch-key").status_code == 404  # nothing about them is in the ledger yet
+    keys = {one.id: watch_key(session, make.clock, one.id) for one in (ours, theirs)}
+    session.commit()
+    answer = admin.get("/s/watch-key")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    path = tmp_path / "watch.key"
+    path.write_bytes(answer.data)
+    assert read_watch_key(path) == keys[ours.id]
+    assert "Watch key" in admin.get("/s/submissions").text
+    assert contributor.get("/s/watch-key").status_code in {403, 404}
+    assert "Watch key" not in contributor.get("/s/submissions").text
