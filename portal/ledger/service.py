@@ -66,16 +66,16 @@ def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
     }
     rows = []
     for seq, new in enumerate(entries, first):
-        canonical = rfc8785.dumps(
-            {
-                "seq": seq,
-                "at": rfc3339(now),
-                "kind": new.kind,
-                "subject": new.subject_id,
-                "supplier": new.supplier_id,
-                **new.body,
-            }
-        )
+        head: dict[str, Any] = {
+            "seq": seq,
+            "at": rfc3339(now),
+            "kind": new.kind,
+            "subject": new.subject_id,
+            "supplier": new.supplier_id,
+        }
+        if twice := head.keys() & new.body.keys():
+            raise ValueError(f"ledger entry {new.kind}: its body must not say {', '.join(sorted(twice))}")
+        canonical = rfc8785.dumps(head | new.body)
         if len(canonical) > MAX_BODY_BYTES:
             raise TooLarge(
                 f"ledger entry {new.kind}: expected at most {MAX_BODY_BYTES} bytes, found {len(canonical)}"

@@ -104,6 +104,8 @@ def obtain(
     Raises LedgerError: no answer, or one that does not hold (another imprint or nonce, not granted, a
     signature or chain that fails, an authority that nobody here believes).
     """
+    if not authorities:
+        raise LedgerError("no time-stamp authority is believed: an administrator adds its certificate")
     message = checkpoint.note.encode()
     nonce = secrets.randbits(64)
     try:
@@ -116,8 +118,6 @@ def obtain(
             f"the time-stamp authority {url}: expected status 200 and {_REPLY_TYPE}, found "
             f"{reply.status} and {reply.content_type[:80]!r}"
         )
-    if not authorities:
-        raise LedgerError("no time-stamp authority is believed: an administrator adds its certificate")
     now = clock.now()
     found = verify_timestamp(reply.body, message, _trust(tuple(authorities)), at=now.timestamp(), nonce=nonce)
     if found.outcome is not Outcome.PASS or found.at is None:

@@ -91,5 +91,10 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _enter(session: Session, actor: Actor, clock: Clock, kind: str, row: TimestampAuthority) -> None:
-    body = {"label": row.label, "subject": row.subject, "fingerprint": row.fingerprint, "by": actor.user_id}
+    body = {
+        "label": row.label,
+        "certificate": row.subject,
+        "fingerprint": row.fingerprint,
+        "by": actor.user_id,
+    }
     ledger.append(session, clock, kind, row.id, body)

@@ -355,3 +355,10 @@ def test_a_replaced_row_gets_past_the_triggers_but_not_past_the_chain(
     )
     database.close()
     assert [where for where, _ in faults(engine)] == ["ledger entry 2"]
+
+
+@pytest.mark.parametrize("name", ["seq", "at", "kind", "subject", "supplier"])
+def test_a_body_that_says_what_the_entry_itself_says_is_refused(engine: Engine, name: str) -> None:
+    """It would stand in its place, and fsck would take the entry for an altered one."""
+    with open_session(engine) as session, pytest.raises(ValueError, match=f"must not say {name}"):
+        append(session, FixedClock(datetime(2026, 11, 21, tzinfo=UTC)), "a.b", "1" * 32, {name: "x"})

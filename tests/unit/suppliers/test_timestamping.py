@@ -9,6 +9,7 @@ from sqlalchemy import select
 from portal.accounts.models import RoleName
 from portal.errors import InvalidInput, NotAllowed, NotFound
 from portal.ledger.models import Entry
+from portal.ledger.service import verify_chain
 from portal.suppliers import timestamping
 from portal.suppliers.keys import trust_for
 from portal.verification import verify_file
@@ -41,6 +42,7 @@ def test_it_is_kept_with_its_validity_and_in_the_ledger(session, add, anchor, cl
     assert row.not_after == anchor.certificate.not_valid_after_utc
     entry = session.scalars(select(Entry).where(Entry.kind == "timestamp_authority.added")).one()
     assert entry.subject_id == row.id
+    assert list(verify_chain(session)) == []
 
 
 @pytest.mark.parametrize(
