@@ -198,12 +198,19 @@ class Evidence(Told):
 
 
 class Receipt(Told):
-    """`proof` is the receipt file as text. It is about entry `index` of `size` in the log `origin`."""
+    """`proof` is the receipt file as text. It is about entry `index` of `size` in the log `origin`.
+
+    `there_by` is when the entry was there at the latest: so says the time-stamp authority `authority` over
+    the checkpoint of `stamped_size` entries (`/ledger/N/stamps/SIZE.tsr`); both null: so claims the portal.
+    """
 
     origin: str
     index: int
     size: int
     proof: str
+    there_by: datetime
+    authority: str | None
+    stamped_size: int | None
 
 
 class WatchKey(Told):

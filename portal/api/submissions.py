@@ -5,8 +5,10 @@ from flask import abort, request
 from portal.accounts.permissions import Permission
 from portal.api import shapes
 from portal.api.blueprint import FILE_MAX_BYTES, contract, own_id
+from portal.errors import NotFound
 from portal.evidence.service import get_evidence, receipt, receive_bytes
 from portal.http.context import actor, clock, parts, session
+from portal.ledger import logs, stamps
 from portal.ledger.service import known_watch_key
 from portal.submissions import service
 from portal.submissions.attestations.service import start_attestations
@@ -14,6 +16,7 @@ from portal.submissions.firmware.service import start_firmware
 from portal.submissions.lots.service import start_lot
 from portal.submissions.models import Submission
 from portal.submissions.read import submission_page, submission_view
+from portal.suppliers import timestamping
 
 READ, WRITE = Permission.SUPPLIER_SUBMISSION_READ, Permission.SUPPLIER_SUBMISSION_WRITE
 
@@ -49,11 +52,18 @@ def show_evidence(evidence_id: str) -> shapes.Evidence:
 def show_receipt(evidence_id: str) -> shapes.Receipt:
     """Proof that the delivery of a file is in the ledger (tlog-proof). 409 until its checkpoint is signed."""
     proof = receipt(session(), evidence_id)
+    entry = logs.entry_about(session(), "evidence.accepted", evidence_id)
+    if entry is None:
+        raise NotFound("There is no such evidence.")
+    time = stamps.time_of(session(), clock(), entry, timestamping.entries(session()))
     return shapes.Receipt(
         origin=proof.note.checkpoint.origin,
         index=proof.index,
         size=proof.note.checkpoint.size,
         proof=str(proof),
+        there_by=time.at,
+        authority=time.authority,
+        stamped_size=time.stamp.size if time.stamp else None,
     )
 
 

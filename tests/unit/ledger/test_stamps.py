@@ -30,6 +30,8 @@ from portal.verification import TimestampAuthority
 from tests.factories import Make, RecordingQueue
 from tests.factories.kept import Kept
 from tests.factories.tsa import Authority, authority
+from tests.unit.api.conftest import Machine
+from tests.unit.api.conftest import machine as machine  # noqa: PLC0414
 from tests.unit.ledger.conftest import Ledger
 from tests.unit.verification.authority import root
 
@@ -177,6 +179,21 @@ def test_pages_say_whose_word_the_time_is(
     public = sign_in(reviewer).get("/ledger/").text
     assert "Time-stamped by Clock" in public
     assert f"/ledger/1/stamps/{ledger.session.scalars(select(Stamp.size)).one()}.tsr" in public
+
+
+def test_the_api_says_whose_word_the_time_is(
+    ledger: Ledger, stamp: Callable[[], Stamp], machine: Machine
+) -> None:
+    told = []
+    for content in (b"first", b"second"):
+        evidence = machine.send(content)
+        if content == b"first":
+            stamp()
+        ledger.publish()
+        told.append(machine.get(f"/evidence/{evidence}/receipt").get_json())
+    made = ledger.session.scalars(select(Stamp)).one()
+    assert [(one["authority"], one["stamped_size"]) for one in told] == [("Clock", made.size), (None, None)]
+    assert datetime.fromisoformat(told[0]["there_by"]) == made.time
 
 
 # --- When it is asked -----------------------------------------------------------------------------
