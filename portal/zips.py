@@ -245,7 +245,7 @@ def _directory(file: BinaryIO, length: int) -> tuple[int, int, int, int]:
     last = tail[-_END.size :]
     if len(last) < _END.size or last[:4] != b"PK\5\6":
         found = tail.rfind(b"PK\5\6")
-        if found < 0:
+        if found < 0 or len(tail) - found < _END.size:
             raise ZipRefused("it is no ZIP file, or its end is missing")
         more = len(tail) - found - _END.size
         raise ZipRefused(f"{more:,} bytes stand behind its end: a ZIP in canonical form has none there")

@@ -9,7 +9,9 @@ from portal.errors import NotFound
 from portal.evidence.service import get_evidence, receipt, receive_bytes
 from portal.http.context import actor, clock, parts, session
 from portal.ledger import logs, stamps
+from portal.ledger.proofs import Proof
 from portal.ledger.service import known_watch_key
+from portal.review.receipts import decision_receipt
 from portal.submissions import service
 from portal.submissions.attestations.service import start_attestations
 from portal.submissions.firmware.service import start_firmware
@@ -51,10 +53,20 @@ def show_evidence(evidence_id: str) -> shapes.Evidence:
 @contract.route("GET", "/evidence/{evidence_id}/receipt", READ)
 def show_receipt(evidence_id: str) -> shapes.Receipt:
     """Proof that the delivery of a file is in the ledger (tlog-proof). 409 until its checkpoint is signed."""
-    proof = receipt(session(), evidence_id)
-    entry = logs.entry_about(session(), "evidence.accepted", evidence_id)
+    return _receipt(receipt(session(), evidence_id), "evidence.accepted", evidence_id)
+
+
+@contract.route("GET", "/decisions/{decision_id}/receipt", READ)
+def show_decision_receipt(decision_id: str) -> shapes.Receipt:
+    """Proof that a decision is in the ledger (tlog-proof). 409 until its checkpoint is signed."""
+    proof = decision_receipt(session(), decision_id, in_effect=True)
+    return _receipt(proof, "decision.made", decision_id)
+
+
+def _receipt(proof: Proof, kind: str, subject_id: str) -> shapes.Receipt:
+    entry = logs.entry_about(session(), kind, subject_id)
     if entry is None:
-        raise NotFound("There is no such evidence.")
+        raise NotFound("There is no such entry.")
     time = stamps.time_of(session(), clock(), entry, timestamping.entries(session()))
     return shapes.Receipt(
         origin=proof.note.checkpoint.origin,

@@ -10,6 +10,7 @@ from portal.errors import InvalidInput, LotgateError, SettingsError
 # Words are loaded when used: `lotgate hash` must not wait for what only the portal needs.
 WORDS: dict[str, str] = {
     "backup": "portal.cli.backup:backup_command",
+    "bundle": "portal.cli.bundle:bundle_command",
     "config": "portal.cli.config:config_command",
     "db": "portal.cli.database:db_group",
     "demo": "portal.cli.demo:demo_command",
@@ -22,6 +23,7 @@ WORDS: dict[str, str] = {
     "users": "portal.cli.users:users_group",
     "verify": "portal.cli.verify:verify_command",
     "witness": "portal.cli.witness:witness_group",
+    "verify-bundle": "portal.cli.verify_bundle:verify_bundle_command",
     "verify-receipt": "portal.cli.receipts:verify_receipt_command",
     "worker": "portal.cli.serve:worker_command",
 }

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import click
 
+from portal.adapters.http import HttpClient
 from portal.errors import LedgerError
 from portal.ledger.leaves import Opening
+from portal.ledger.newer import check_continues, newest_note, source
+from portal.ledger.notes import Checkpoint, open_note
 from portal.ledger.policies import NONE, TrustPolicy
 from portal.ledger.proofs import MAX_PROOF_FILE, Proof
 from portal.verification import hash_file
 
+SECONDS = 20.0  # that a log may take for each answer
 Step = Callable[[str], None]
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -25,9 +29,21 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--policy", type=FILE, required=True, help="Keys to believe: C2SP tlog-policy, from the portal."
 )
 @click.option("--file", "file", type=FILE, help="The file that was delivered.")
+@click.option(
+    "--newer",
+    type=FILE,
+    help="A newer checkpoint of the log; with --tiles, else the newest one there counts.",
+)
+@click.option(
+    "--tiles", metavar="URL|FOLDER", help="Where the log is: shows that it has only grown since the receipt."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def verify_receipt_command(receipt: Path, policy: Path, file: Path | None, as_json: bool) -> None:
+def verify_receipt_command(
+    receipt: Path, policy: Path, file: Path | None, newer: Path | None, tiles: str | None, as_json: bool
+) -> None:
     """Exit status 0 when everything holds, 1 with the first thing that does not."""
+    if newer is not None and tiles is None:
+        raise click.UsageError("--newer needs --tiles: what lies between is computed from the log.")
     steps: list[str] = []
     told: dict[str, object] = {"version": 1, "holds": False, "steps": steps}
 
@@ -37,7 +53,9 @@ def verify_receipt_command(receipt: Path, policy: Path, file: Path | None, as_js
             click.echo(f"ok  {text}")
 
     try:
-        _check(receipt, policy, file, step, told)
+        point, trust = _check(receipt, policy, file, step, told)
+        if tiles is not None:
+            _compare(point, trust, newer, tiles, step)
         told["holds"] = True
     except LedgerError as error:
         told["refused"] = error.message
@@ -48,7 +66,18 @@ def verify_receipt_command(receipt: Path, policy: Path, file: Path | None, as_js
     sys.exit(0 if told["holds"] else 1)
 
 
-def _check(receipt: Path, policy: Path, file: Path | None, step: Step, told: dict[str, object]) -> None:
+def _compare(old: Checkpoint, trust: TrustPolicy, newer: Path | None, tiles: str, step: Step) -> None:
+    """That the log has only grown since the receipt's checkpoint."""
+    fetch = source(tiles, HttpClient(SECONDS))
+    text = newest_note(fetch) if newer is None else _text(newer)
+    new = open_note(text, trust.logs, list(trust.witnesses.values())).checkpoint
+    check_continues(old, new, fetch)
+    step(f"The log of {new.size:,} entries continues that of {old.size:,}: the entry is part of it for ever.")
+
+
+def _check(
+    receipt: Path, policy: Path, file: Path | None, step: Step, told: dict[str, object]
+) -> tuple[Checkpoint, TrustPolicy]:
     trust = TrustPolicy.parse(_text(policy))
     proof = Proof.parse(_text(receipt))
     opening = Opening.load(proof.extra)
@@ -72,6 +101,7 @@ def _check(receipt: Path, policy: Path, file: Path | None, step: Step, told: dic
                 f"the receipt is for other bytes: SHA-256 {facts.get('sha256')}, the file has {found.sha256}"
             )
         step(f"It is for this file: {found.size:,} bytes, SHA-256 {found.sha256}.")
+    return opened.checkpoint, trust
 
 
 def _text(path: Path) -> str:

@@ -129,7 +129,14 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "review.take_over": {"POST": P.REVIEW_CASE_APPROVE_TIER1},
     # --- reports (portal/web/reports.py)
     "reports.assessment": {"GET": P.REVIEW_REPORT_READ},
+    "reports.bundle": {"GET": P.REVIEW_REPORT_READ},
+    "reports.case_bundle": {"GET": P.REVIEW_REPORT_READ},
     "reports.case_report": {"GET": P.REVIEW_REPORT_READ},
+    "reports.decided_receipt": {"GET": P.REVIEW_REPORT_READ},
+    "reports.receipt": {"GET": P.REVIEW_REPORT_READ},
+    "reports.supplier_bundle": {"GET": P.SUPPLIER_REPORT_READ},
+    "reports.supplier_decided_receipt": {"GET": P.SUPPLIER_REPORT_READ},
+    "reports.supplier_receipt": {"GET": P.SUPPLIER_REPORT_READ},
     "reports.supplier_report": {"GET": P.SUPPLIER_REPORT_READ},
     # --- administration (portal/web/admin.py)
     "admin.add_authority": {"POST": P.ADMIN_TRUST_MANAGE},
@@ -166,6 +173,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "api.remove_entity": {"DELETE": P.SUPPLIER_PRODUCT_EDIT},
     "api.save_answers": {"PATCH": P.SUPPLIER_SUBMISSION_WRITE},
     "api.send_evidence": {"POST": P.SUPPLIER_UPLOAD_WRITE},
+    "api.show_decision_receipt": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "api.show_evidence": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "api.show_receipt": {"GET": P.SUPPLIER_SUBMISSION_READ},
     "api.show_watch_key": {"GET": P.SUPPLIER_WATCH_READ},

@@ -12,6 +12,7 @@ from portal.errors import Conflict, LedgerError, NotFound
 from portal.ledger.leaves import Opening
 from portal.ledger.models import Cosignature, Entry, Log, SignedCheckpoint, Tile
 from portal.ledger.notes import VerifierKey
+from portal.ledger.policies import TrustPolicy
 from portal.ledger.proofs import Proof
 from portal.ledger.signing import LogSigner
 from portal.ledger.tree import HASH, WIDTH, Read, Tree, grow, leaf_hash, tile_path, tile_width
@@ -57,6 +58,14 @@ def open_log(session: Session) -> Log | None:
 
 def verifier_keys(log: Log) -> list[VerifierKey]:
     return [VerifierKey.parse(line) for line in log.keys.splitlines()]
+
+
+def policy_text(session: Session, public_url: str, witnesses: TrustPolicy | None) -> str:
+    """The keys of all logs, where they are served, and the witnesses asked for, as tlog-policy."""
+    base = public_url.rstrip("/")
+    found = session.scalars(select(Log).order_by(Log.number))
+    lines = [f"log {key} {base}/ledger/{log.number}/\n" for log in found for key in verifier_keys(log)]
+    return "".join(lines) + (witnesses.witness_lines() if witnesses else "quorum none\n")
 
 
 def close(session: Session, clock: Clock, log: Log) -> None:
@@ -229,6 +238,22 @@ def best_checkpoint(session: Session, log: Log, index: int) -> SignedCheckpoint:
     ).all()
     best = max(cosigned, key=lambda row: (row[1], row[0]), default=None)
     return checkpoint(session, log, best[0] if best else None)
+
+
+def receipt_about(session: Session, kind: str, subject_id: str) -> Proof:
+    """The receipt of the newest entry of a kind about something.
+
+    Raises Conflict while the entry waits for its checkpoint: that is a matter of seconds.
+    """
+    entry = entry_about(session, kind, subject_id)
+    proof = receipt(session, entry) if entry is not None else None
+    if proof is None and open_log(session) is None:
+        raise Conflict("There are no receipts yet: no transparency log is open. The administrator makes one.")
+    if proof is None:
+        raise Conflict(
+            "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds."
+        )
+    return proof
 
 
 def entry_about(session: Session, kind: str, subject_id: str) -> Entry | None:

@@ -25,6 +25,11 @@ def digest(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest_of(document: Any) -> str:
+    """How a document is told in the ledger: `sha256:<hex>` of its canonical JSON (RFC 8785)."""
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
 def link(previous: str, body: bytes) -> str:
     """Hash of an entry: SHA-256 over 0x00, the previous hash (32 bytes), the body. Hex in, hex out."""
     return hashlib.sha256(b"\x00" + bytes.fromhex(previous) + body).hexdigest()

@@ -265,15 +265,21 @@ def load(source: str | Path) -> Policy:
     return codec.decode(Policy, plain | {"digest": codec.digest(codec.canonical(plain))}, what)
 
 
-@cache
-def builtin(name: str = "policy_v1") -> Policy:
-    """A policy that comes with Lotgate."""
+def builtin_text(name: str = "policy_v1") -> str:
+    """A policy that comes with Lotgate, as canonical JSON: its digest is that of these bytes."""
     if (
         not fullmatch("[a-z0-9_]+", name)
         or not (file := files("portal.policy") / "data" / f"{name}.json").is_file()
     ):
         raise PolicyError(f"no built-in policy {name!r}")
-    return load(file.read_text(encoding="utf-8"))
+    plain = codec.parse_json(file.read_text(encoding="utf-8"), f"policy {name}", POLICY_MAX_BYTES)
+    return codec.canonical(plain).decode()
+
+
+@cache
+def builtin(name: str = "policy_v1") -> Policy:
+    """A policy that comes with Lotgate, loaded."""
+    return load(builtin_text(name))
 
 
 def _check(policy: Policy, what: str) -> None:

@@ -20,6 +20,7 @@ from portal.evidence.state import alive
 from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
+from portal.reports.recorded import RULES
 from portal.retention import deleting, holds
 from portal.retention import service as retention
 from portal.retention.models import Hold, HoldAct, HoldStep, RetentionRules
@@ -116,6 +117,9 @@ def examine(
     for rule in LEDGERED:
         tell(f"ledger: {rule.kind}")
         yield from _rows_and_entries(session, rule)
+    for kinds, agree in RULES:
+        tell(f"ledger: {kinds}")
+        yield from agree(session)
     tell("evidence store" + (": every byte" if deep else ""))
     yield from _blobs(session, clock, store, deep=deep)
     tell("uploads")

@@ -8,6 +8,7 @@ from portal.errors import NotFound
 from portal.policy.facts import Facts
 from portal.policy.model import builtin
 from portal.policy.result import Result
+from portal.reports.anchored import checkpoint_of
 from portal.reports.decided import Deciding, case_of
 from portal.reports.proof import Proof
 from portal.reports.summary import summarise
@@ -51,6 +52,7 @@ def assessment_report(
     verdict, decisions = deciding.verdict(), deciding.rows()
     policy = builtin()
     policy_title = policy.title if policy.digest == assessment.policy_digest else assessment.policy_id
+    entries = deciding.ledger()
     buyer = session.scalar(select(Organisation).where(Organisation.kind == OrganisationKind.BUYER))
     return ReportView(
         audience=audience,
@@ -101,5 +103,6 @@ def assessment_report(
         questionnaire=f"{questionnaire.title} {questionnaire.version}",
         evidence=evidence,
         comments=deciding.comments(),
-        ledger=deciding.ledger(),
+        ledger=entries,
+        checkpoint=checkpoint_of(session, entries),
     )

@@ -248,6 +248,21 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointView:
+    """The log when it first had all that a report tells. `root` is base64, `signature` the beginning of the
+    log's first one. `stamped_…`: the first time stamp over them, if there is any."""
+
+    origin: str
+    size: int
+    root: str
+    at: datetime
+    signature: str
+    stamped_at: datetime | None
+    stamped_by: str
+    stamped_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportView:
     """One assessment as a document. Lists are bounded (`Part`); texts are as stored, cut where very long."""
 
@@ -288,3 +303,4 @@ class ReportView:
     evidence: Part[EvidenceRow]
     comments: Part[CommentRow]
     ledger: tuple[LedgerRow, ...]
+    checkpoint: CheckpointView | None  # None while there is none over all of `ledger`

@@ -11,10 +11,19 @@ from portal.errors import NotFound
 from portal.ledger import service as ledger
 from portal.policy.evaluate import evaluate
 from portal.policy.facts import ChangeFact, Facts
-from portal.policy.model import builtin
+from portal.policy.model import builtin, builtin_text
 from portal.policy.result import Difference, Result, difference
 from portal.review.facts import gather, last_settled, live_submissions, subject
-from portal.review.models import Assessment, Case, CaseCause, CaseState, Decision, DecisionKind, Finding
+from portal.review.models import (
+    Assessment,
+    Case,
+    CaseCause,
+    CaseState,
+    Decision,
+    DecisionKind,
+    Finding,
+    PolicyVersion,
+)
 from portal.submissions.models import Submission, SubmissionState
 from portal.suppliers.models import Product, Supplier
 from portal.verification import Outcome
@@ -82,7 +91,8 @@ def open_case(session: Session, product_id: str) -> Case | None:
 def keep(
     session: Session, clock: Clock, product: Product, facts: Facts, result: Result, *, cause: str
 ) -> Assessment:
-    """Write one assessment and its ledger entry."""
+    """Write one assessment and its ledger entry; where its policy is applied for the first time, that too."""
+    _adopt(session, clock)
     number = session.scalar(select(func.max(Assessment.number)).where(Assessment.product_id == product.id))
     assessment = Assessment(
         supplier_id=product.supplier_id,
@@ -126,6 +136,29 @@ def keep(
         supplier_id=product.supplier_id,
     )
     return assessment
+
+
+def _adopt(session: Session, clock: Clock) -> None:
+    """Keep the text of the policy in use, once: who checks an assessment later applies it again."""
+    policy = builtin()
+    digest = policy.digest.removeprefix("sha256:")
+    if session.get(PolicyVersion, digest) is not None:
+        return
+    ledger.take_turn(session)
+    if session.get(PolicyVersion, digest, populate_existing=True) is not None:
+        return
+    session.add(
+        PolicyVersion(
+            digest=digest,
+            policy_id=policy.id,
+            version=policy.version,
+            text=builtin_text(),
+            first_used_at=clock.now(),
+        )
+    )
+    session.flush()
+    body = {"policy": policy.id, "version": policy.version, "digest": policy.digest}
+    ledger.append(session, clock, "policy.adopted", digest, body)
 
 
 def result_of(assessment: Assessment) -> Result:

@@ -83,8 +83,11 @@ def decide(
     )
     session.add(decision)
     session.flush()
-    for condition in conditions:
-        session.add(_exception(clock, decision, condition))
+    rows = [_exception(clock, decision, condition) for condition in conditions]
+    session.add_all(rows)
+    session.flush()
+    for row in rows:
+        effects.enter_grant(session, clock, row)
     effects.record(session, clock, decision, assessment, granted)
     if not effective:
         case.state, case.claimed_by, case.claimed_at = CaseState.SECOND, None, None

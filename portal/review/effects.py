@@ -74,6 +74,33 @@ def record(
     )
 
 
+def enter_grant(session: Session, clock: Clock, row: GrantedException) -> None:
+    """The ledger entry of an accepted gap; it counts once the approval that grants it is in effect."""
+    ledger.append(
+        session, clock, "exception.granted", row.id, exception_facts(row), supplier_id=row.supplier_id
+    )
+
+
+def exception_facts(row: GrantedException) -> dict[str, object]:
+    """What the ledger says of an accepted gap."""
+    return {
+        "product": row.product_id,
+        "decision": row.decision_id,
+        "control": row.control_id,
+        "condition": ledger.digest(row.condition),
+        "owner": ledger.digest(row.owner),
+        "expires": row.expires_on.isoformat(),
+    }
+
+
+def end_exception(session: Session, clock: Clock, row: GrantedException, *, by: str | None) -> None:
+    """An accepted gap counts no more from now on. `by`: the person who decided so."""
+    row.closed_at = clock.now()
+    session.flush()
+    body = {"control": row.control_id, "decision": row.decision_id, "by": by}
+    ledger.append(session, clock, "exception.ended", row.id, body, supplier_id=row.supplier_id)
+
+
 def assessed_submissions(assessment: Assessment) -> tuple[str, ...]:
     """Ids of the submissions that the assessment looked at, sorted."""
     return tuple(sorted({check.submission_id for check in Facts.from_json(assessment.facts).checks}))
@@ -178,7 +205,7 @@ def _accept(session: Session, clock: Clock, decision: Decision, submissions: Seq
             GrantedException.control_id.in_(new),
         )
     ):
-        older.closed_at = clock.now()
+        end_exception(session, clock, older, by=decision.decided_by)
 
 
 def _refuse(session: Session, clock: Clock, submissions: Sequence[Submission]) -> None:

@@ -37,6 +37,20 @@ class Assessment(SupplierOwned, Base):
     product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
 
 
+class PolicyVersion(Base):
+    """The text of a policy that was applied, from the moment of its first use. Immutable.
+
+    `text` is canonical JSON; `digest` (hex) is its SHA-256.
+    """
+
+    __tablename__ = "policy_versions"
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    policy_id: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(32))
+    text: Mapped[str] = mapped_column(Text)
+    first_used_at: Mapped[datetime]
+
+
 class CaseState(StrEnum):
     """open (nobody has it) → claimed → waiting (for the supplier) or second (for a second approver) → closed.
 

@@ -12,7 +12,7 @@ from portal.clock import Clock
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.review.assessing import CLAIM_DAYS, assess, hand_back
 from portal.review.deciding import decide, hold
-from portal.review.effects import tell_supplier
+from portal.review.effects import end_exception, tell_supplier
 from portal.review.models import (
     Assessment,
     Case,
@@ -184,8 +184,7 @@ def close_exception(
         raise NotFound("there is no such exception")
     if row.closed_at is not None:
         raise Conflict("this exception is closed already")
-    row.closed_at = clock.now()
-    session.flush()
+    end_exception(session, clock, row, by=actor.user_id)
     assess(
         session,
         clock,

@@ -28,6 +28,7 @@ class Told:
     by: str
     text: str
     decision: DecisionKind | None = None
+    decision_id: str | None = None
     due_on: date | None = None
     answer: str = ""
     answered_at: datetime | None = None
@@ -37,7 +38,7 @@ def told(session: Session, product_id: str) -> list[Told]:
     """What the supplier of a product was told, the newest first. Never what is internal to the buyer: of a
     request for changes only its points, of an approval only one that took effect."""
     found = [
-        Told(ToldKind.DECISION, row.decided_at, name, row.reason, decision=row.kind)
+        Told(ToldKind.DECISION, row.decided_at, name, row.reason, decision=row.kind, decision_id=row.id)
         for row, name in session.execute(
             select(Decision, User.name)
             .join(User, User.id == Decision.decided_by)

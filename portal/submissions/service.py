@@ -22,6 +22,7 @@ from portal.submissions.lots import service as lots
 from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
 from portal.submissions.ports import JobQueue
 from portal.submissions.questionnaires import service as questionnaires
+from portal.submissions.verdicts import checks_document, verdicts_digest
 from portal.suppliers.rules import owned
 from portal.verification import Check, Outcome, worst
 
@@ -193,6 +194,7 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
     of_kind.record(session, clock, submission)
     submission.state = _state_after(submission.state, before, outcome)
     session.flush()
+    _enter_end(session, clock, submission, outcome)
     _recheck_lot(session, clock, submission)
     return outcome
 
@@ -269,6 +271,23 @@ def _write_run(session: Session, clock: Clock, submission: Submission, checks: t
     return submission.outcome
 
 
+def _enter_end(session: Session, clock: Clock, submission: Submission, outcome: Outcome) -> None:
+    """What one run found, all of it together: no check and no verdict can be left out of it later."""
+    ledger.append(
+        session,
+        clock,
+        "verification.ended",
+        submission.id,
+        {
+            "run": submission.run,
+            "outcome": outcome.value,
+            "checks": ledger.digest_of(checks_document(newest_checks(session, submission))),
+            "verdicts": verdicts_digest(session, submission.id, submission.run),
+        },
+        supplier_id=submission.supplier_id,
+    )
+
+
 def _state_after(state: SubmissionState, before: Outcome | None, now: Outcome) -> SubmissionState:
     if now is Outcome.PASS:
         return SubmissionState.REFUSED if state is SubmissionState.REFUSED else SubmissionState.ACCEPTED
@@ -298,3 +317,4 @@ def _recheck_lot(session: Session, clock: Clock, about: Submission) -> None:
         )
         submission.state = _state_after(submission.state, before, outcome)
         session.flush()
+        _enter_end(session, clock, submission, outcome)

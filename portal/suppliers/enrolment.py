@@ -6,11 +6,14 @@ true for a certificate authority, whose own key signs nothing but the signers' c
 list of the extended key usages of which a signer must have one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from portal.suppliers.models import KeyPurpose, SigningKey
-from portal.verification import KeyOptions, Root, TimestampAuthority, Trust, TrustKey
+from portal.verification import Root, TrustKey
+from portal.verification.enrolled import built, is_root, trust_of
+
+__all__ = ["built", "entry", "is_root", "trust_of", "words"]
 
 _WORDS: Final = {
     ("rsa_padding", "pkcs1v15"): "RSA with PKCS#1 v1.5 padding",
@@ -25,11 +28,6 @@ _WORDS: Final = {
 }
 
 
-def is_root(options: Mapping[str, Any]) -> bool:
-    """Whether signers are certificates that lead to it, and not the key itself."""
-    return options.get("root") is True
-
-
 def entry(name: str, key: SigningKey) -> TrustKey | Root:
     """The key as the verifier takes it, whatever its state: the caller decides which ones count."""
     dates = {
@@ -38,40 +36,6 @@ def entry(name: str, key: SigningKey) -> TrustKey | Root:
         "distrusted_from": key.distrusted_from,
     }
     return built(name, key.pem, key.options, tuple(KeyPurpose(p).value for p in key.purposes), **dates)
-
-
-def built(
-    name: str, pem: str, options: Mapping[str, Any], purposes: tuple[Any, ...], **dates: Any
-) -> TrustKey | Root:
-    """Raises TypeError for an option that is none."""
-    rest = dict(options)
-    if is_root(rest):
-        del rest["root"]
-        usages = tuple(rest.pop("usages", ("codeSigning",)))
-        if rest:
-            raise TypeError(f"{', '.join(sorted(rest))} does not apply to a certificate authority")
-        return Root(id=name, pem=pem, purposes=purposes, usages=usages, **dates)
-    builders = tuple(rest.pop("builders", ()))
-    return TrustKey(
-        id=name, pem=pem, purposes=purposes, options=KeyOptions(**rest), builders=builders, **dates
-    )
-
-
-def trust_of(
-    entries: Iterable[TrustKey | Root],
-    *,
-    crls: Sequence[str] = (),
-    timestamp_authorities: Sequence[TimestampAuthority] = (),
-) -> Trust:
-    """Raises TrustError where an option does not fit its key."""
-    keys: list[TrustKey] = []
-    roots: list[Root] = []
-    for one in entries:
-        if isinstance(one, Root):
-            roots.append(one)
-        else:
-            keys.append(one)
-    return Trust.build(keys, roots=roots, crls=crls, timestamp_authorities=timestamp_authorities)
 
 
 def words(options: Mapping[str, Any]) -> str:

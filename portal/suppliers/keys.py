@@ -250,5 +250,14 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _enter(session: Session, clock: Clock, kind: str, key: SigningKey, body: dict[str, Any]) -> None:
-    facts = {"fingerprint": key.fingerprint, "algorithm": key.algorithm}
-    ledger.append(session, clock, kind, key.id, facts | body, supplier_id=key.supplier_id)
+    ledger.append(session, clock, kind, key.id, key_facts(key) | body, supplier_id=key.supplier_id)
+
+
+def key_facts(key: SigningKey) -> dict[str, Any]:
+    """What every entry about a key says of it: `key` is the digest of its text, `options` how it signs."""
+    return {
+        "fingerprint": key.fingerprint,
+        "algorithm": key.algorithm,
+        "key": ledger.digest(key.pem),
+        "options": key.options,
+    }

@@ -95,6 +95,7 @@ def _enter(session: Session, actor: Actor, clock: Clock, kind: str, row: Timesta
         "label": row.label,
         "certificate": row.subject,
         "fingerprint": row.fingerprint,
+        "key": ledger.digest(row.pem),
         "by": actor.user_id,
     }
     ledger.append(session, clock, kind, row.id, body)

@@ -12,6 +12,7 @@ from portal.errors import Gone, NotFound
 from portal.evidence.models import Evidence
 from portal.evidence.service import receipt
 from portal.http.context import parts, session
+from portal.ledger.proofs import Proof
 from portal.submissions.firmware.models import FirmwareRelease
 
 PIECE: Final = 1 << 20  # bytes of a download that are in memory at once
@@ -49,10 +50,14 @@ def download(evidence_id: str) -> Response:
 
 def download_receipt(evidence_id: str) -> Response:
     """The receipt of a file, if the session may see it. Raises NotFound, Conflict while it is not ready."""
+    return download_proof(receipt(session(), evidence_id), evidence_id)
+
+
+def download_proof(proof: Proof, name: str) -> Response:
     return Response(
-        str(receipt(session(), evidence_id)),
+        str(proof),
         content_type="text/plain; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{evidence_id}.tlog-proof"'},
+        headers={"Content-Disposition": f'attachment; filename="{name}.tlog-proof"'},
     )
 
 

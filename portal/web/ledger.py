@@ -41,11 +41,8 @@ def index() -> str:
 @blueprint.get("/policy")
 def policy() -> Response:
     """The keys of all logs and of the configured witnesses, as C2SP tlog-policy."""
-    found = session().scalars(select(Log).order_by(Log.number)).all()
-    base = parts().settings.public_url.rstrip("/")
-    lines = [f"log {key} {base}/ledger/{log.number}/\n" for log in found for key in logs.verifier_keys(log)]
     trust = witnesses.configured(parts().settings.witnesses)
-    return _text("".join(lines) + (trust.witness_lines() if trust else "quorum none\n"))
+    return _text(logs.policy_text(session(), parts().settings.public_url, trust))
 
 
 @blueprint.get("/<int:number>/checkpoint")

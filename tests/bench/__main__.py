@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("verifier", "confined", "content", "upload", "queue", "ledger")
+NAMES = ("verifier", "confined", "content", "upload", "queue", "ledger", "bundle")
 
 
 def main(wanted: list[str]) -> int:

@@ -159,6 +159,7 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "ledger_cosignatures",
         "ledger_entries",
         "ledger_stamps",
+        "policy_versions",
         "retention_rules",
         "tombstones",
     ],

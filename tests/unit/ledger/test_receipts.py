@@ -14,6 +14,7 @@ from portal.ledger import logs
 from portal.ledger.leaves import Opening
 from portal.ledger.models import Entry
 from portal.ledger.proofs import Proof
+from portal.ledger.tree import tile_path, tile_width
 from tests.factories import Make
 from tests.unit.api.conftest import Machine
 from tests.unit.api.conftest import machine as machine  # noqa: PLC0414
@@ -113,3 +114,67 @@ def test_without_a_log_nobody_is_told_to_wait(machine: Machine) -> None:
     answer = machine.get(f"/evidence/{machine.send(CONTENT)}/receipt")
     assert answer.status_code == 409
     assert "no transparency log is open" in answer.text
+
+
+# --- Old receipts and newer checkpoints --------------------------------------------------------------
+
+
+def served(ledger: Ledger, folder: Path) -> Path:
+    """The log as files, as somebody who copied it has them."""
+    log = ledger.log
+    (folder / "checkpoint").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoint").write_text(logs.checkpoint(ledger.session, log).note)
+    for level in range(2):
+        number = 0
+        while width := tile_width(log.head, level, number):
+            path = folder / tile_path(level, number, width)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(logs.tile(ledger.session, log, level, number, width))
+            number += 1
+    return folder
+
+
+@pytest.mark.parametrize("more", [1, 255, 300, 1000])
+def test_an_old_receipt_is_part_of_today_s_log(home: Home, ledger: Ledger, tmp_path: Path, more: int) -> None:
+    ledger.add(more)
+    ledger.publish()
+    folder = served(ledger, tmp_path / "log")
+    done = home.check("--tiles", str(folder))
+    assert done.exit_code == 0, done.output
+    assert f"The log of {more + 1:,} entries continues that of 1" in done.output
+    ledger.add(5)
+    ledger.publish()
+    (tmp_path / "newest").write_text(logs.checkpoint(ledger.session, ledger.log).note)
+    newer = home.check("--newer", str(tmp_path / "newest"), "--tiles", str(served(ledger, folder)))
+    assert newer.exit_code == 0, newer.output
+
+
+def test_a_log_that_was_rewritten_does_not_continue_the_receipt_s(
+    home: Home, ledger: Ledger, tmp_path: Path
+) -> None:
+    ledger.add(30)
+    ledger.publish()
+    folder = served(ledger, tmp_path / "log")
+    tile = folder / tile_path(0, 0, 31)
+    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    done = home.check("--tiles", str(folder))
+    assert done.exit_code == 1
+    assert "history was rewritten" in done.output
+
+
+def test_an_older_checkpoint_is_no_newer_one(home: Home, ledger: Ledger, tmp_path: Path) -> None:
+    old = served(ledger, tmp_path / "old")
+    ledger.add(10)
+    ledger.publish()
+    home.receipt.write_text(str(ledger.receipt(0)))
+    done = home.check("--tiles", str(old))
+    assert done.exit_code == 1
+    assert "the other checkpoint is older" in done.output
+
+
+def test_a_place_without_the_log_is_told(home: Home, tmp_path: Path) -> None:
+    for place, said in (("nowhere", "the address of a log or a folder"), (str(tmp_path), "cannot be read")):
+        done = home.check("--tiles", place)
+        assert done.exit_code == 1
+        assert said in done.output
+    assert home.check("--newer", str(home.policy)).exit_code == 2

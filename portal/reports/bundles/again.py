@@ -1,0 +1,320 @@
+"""Signatures of a bundle verified once more, with the keys that counted when they were verified first.
+
+Which keys those were is read from the ledger: approved, and distrusted, by entries before that of the run.
+Checks that compare with other submissions (rollback, lineage, serials delivered before) and those that look
+inside an image are not made again: there the recorded ones stand.
+"""
+
+import base64
+import hashlib
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_crl
+
+from portal.errors import InvalidInput, LedgerError, LotgateError
+from portal.reports.bundles import form
+from portal.reports.bundles.opened import Bundle, Entries, Told
+from portal.submissions.lots.manifest import read_manifest
+from portal.verification import (
+    Chunk,
+    Outcome,
+    Root,
+    TimestampAuthority,
+    Trust,
+    TrustKey,
+    inspect_key,
+    verify_attestations,
+    verify_file,
+    worst,
+)
+from portal.verification.enrolled import built, trust_of
+
+BESIDE_MAX: Final = 262_144  # bytes of a signature, of certificates, of a time stamp
+MANIFEST_MAX: Final = 64 << 20
+KEPT_FAILURES: Final = 10_000  # failures of one batch that are recorded one by one
+MANIFEST_UNITS: Final = 1_000_000
+APART: Final = timedelta(minutes=5)  # an entry and the moment that it tells of
+
+
+@dataclass
+class Repeated:
+    """How much was verified again."""
+
+    files: int = 0
+    attestations: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+class _CannotRepeatError(Exception):
+    """What counted then is not in the bundle any more; the text says what."""
+
+
+def repeat(
+    bundle: Bundle,
+    entries: Entries,
+    submissions: dict[str, dict[str, Any]],
+    files: dict[str, dict[str, Any]],
+    warn: Callable[[str], None],
+) -> Repeated:
+    """Raises LedgerError where a verdict is another one now than was recorded."""
+    done = Repeated()
+    if bundle.manifest["evidence"] != "included":
+        return done
+    keys = [bundle.json(name) for name in bundle.folder("keys")]
+    authorities = [bundle.json(name) for name in bundle.folder("authorities")]
+    for row in submissions.values():
+        one = _One(bundle, entries, row, files, submissions, _Trusting(entries, keys, authorities))
+        for run in row["runs"]:
+            try:
+                one.again(int(run), done)
+            except _CannotRepeatError as why:
+                warn(f"{row['title']}: not verified again: {why}. The recorded checks stand.")
+            except LedgerError as error:
+                raise LedgerError(f"{row['title']}, run {run}: {error.message}") from None
+            except (OSError, LotgateError) as error:
+                raise LedgerError(f"{row['title']}, run {run}: cannot be verified again: {error}") from None
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusting:
+    entries: Entries
+    keys: list[dict[str, Any]]
+    authorities: list[dict[str, Any]]
+
+    def before(self, seq: int) -> Trust:
+        """What counted when entry `seq` was made."""
+        counted: list[TrustKey | Root] = []
+        crls: list[str] = []
+        for row in self.keys:
+            if not self._until("key.approved", row["id"], seq):
+                continue
+            distrusted = self._until("key.distrusted", row["id"], seq)
+            since = datetime.fromisoformat(distrusted[-1].facts["since"]) if distrusted else None
+            info = inspect_key(row["pem"])
+            dates = {
+                "not_before": _moment(info.not_before),
+                "not_after": _moment(info.not_after),
+                "distrusted_from": since,
+            }
+            name = f"{row['name']} ({row['id']})"
+            counted.append(built(name, row["pem"], row["options"], tuple(row["purposes"]), **dates))
+            crls += self._list_of(row, seq)
+        added = [
+            TimestampAuthority(row["label"], row["pem"])
+            for row in self.authorities
+            if self._until("timestamp_authority.added", row["id"], seq)
+        ]
+        return trust_of(counted, crls=crls, timestamp_authorities=added)
+
+    def _list_of(self, row: dict[str, Any], seq: int) -> Iterator[str]:
+        kept = self._until("revocation_list.kept", row["id"], seq)
+        if not kept:
+            return
+        pem = row["revocation_list"] or ""
+        try:
+            found = hashlib.sha256(load_pem_x509_crl(pem.encode()).public_bytes(Encoding.DER)).hexdigest()
+        except ValueError:
+            found = ""
+        if found != kept[-1].facts["sha256"]:
+            raise _CannotRepeatError("a newer revocation list has taken the place of the one that counted")
+        yield pem
+
+    def _until(self, kind: str, subject: str, seq: int) -> list[Told]:
+        return [one for one in self.entries.about(kind, subject) if one.seq < seq]
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """One submission."""
+
+    bundle: Bundle
+    entries: Entries
+    row: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    others: dict[str, dict[str, Any]]
+    trusting: _Trusting
+
+    def again(self, run: int, done: Repeated) -> None:
+        kind = self.row["kind"]
+        if kind not in ("firmware", "attestations", "lot"):
+            return
+        recorded = {one["check"]: one["outcome"] for one in self.row["runs"][str(run)]}
+        trust = self.trusting.before(self._seq(run))
+        if kind == "attestations":
+            done.attestations += self._attestations(run, trust)
+        elif kind == "firmware":
+            self._compare(recorded, self._firmware(trust))
+            done.files += 1
+        elif "lot.signature" in recorded and self._blob(self.row, "signature") is not None:
+            self._compare(recorded, self._lot(trust))
+            done.files += 1
+
+    def _seq(self, run: int) -> int:
+        """The first entry that tells of the run: what counts came before it."""
+        found = [
+            one.seq
+            for one in self.entries.told
+            if (one.kind == "verification.ended" and one.subject == self.row["id"])
+            or (one.kind == "check.recorded" and one.facts.get("submission") == self.row["id"])
+            if one.facts.get("run") == run
+        ]
+        return min(found)
+
+    def _at(self) -> float:
+        """When it was submitted: the time that counts for keys, near that of its entry."""
+        said = datetime.fromisoformat(self.row["submitted_at"])
+        entry = self.entries.one("submission.made", self.row["id"], f"submission {self.row['id']}")
+        if abs(said - datetime.fromisoformat(entry.facts["at"])) > APART:
+            raise LedgerError(
+                f"it was submitted at {self.row['submitted_at']}, entry {entry.seq} is of {entry.facts['at']}"
+            )
+        return said.timestamp()
+
+    def _blob(self, row: dict[str, Any], role: str) -> str | None:
+        for one in row["files"]:
+            if one["role"] == role:
+                return form.blob(self.files[one["evidence"]]["sha256"])
+        return None
+
+    def _bytes(self, role: str) -> bytes | None:
+        name = self._blob(self.row, role)
+        if name is not None and name not in self.bundle.zip.members:
+            raise _CannotRepeatError(f"its {role} was deleted since, as the ledger says")
+        return None if name is None else self.bundle.read(name, BESIDE_MAX)
+
+    def _needed(self, role: str) -> str:
+        name = self._blob(self.row, role)
+        if name is None:
+            raise LedgerError(f"its {role} is not in the bundle")
+        if name not in self.bundle.zip.members:
+            raise _CannotRepeatError(f"its {role} was deleted since, as the ledger says")
+        return name
+
+    def _compare(self, recorded: dict[str, str], made: dict[str, Outcome]) -> None:
+        for check, outcome in made.items():
+            if check in recorded and recorded[check] != outcome.value:
+                raise LedgerError(
+                    f"{check}: recorded is {recorded[check]}, verified again it is {outcome.value}"
+                )
+
+    def _firmware(self, trust: Trust) -> dict[str, Outcome]:
+        with self.bundle.on_disk(self._needed("image")) as path:
+            report = verify_file(
+                path,
+                trust,
+                at=self._at(),
+                signature=self._bytes("signature"),
+                certificates=self._bytes("certificates"),
+                timestamp=self._bytes("timestamp"),
+                declared_sha256=self.row.get("declared_sha256"),
+            )
+        return {check.id: check.outcome for check in report.checks}
+
+    def _lot(self, trust: Trust) -> dict[str, Outcome]:
+        with self.bundle.on_disk(self._needed("manifest")) as path:
+            report = verify_file(
+                path, trust, at=self._at(), purpose="manifest", signature=self._bytes("signature")
+            )
+        wanted = ("signature", "key", "algorithm")
+        outcome = worst(check.outcome for check in report.checks if check.id.split(".")[1] in wanted)
+        return {"lot.signature": outcome}
+
+    def _attestations(self, run: int, trust: Trust) -> int:
+        verdicts = self.bundle.json(f"submissions/{self.row['id']}.verdicts-{run}.json")
+        comparing = _Comparing(verdicts, trust, self._units())
+        with self.bundle.on_disk(self._needed("attestations")) as path:
+            report = verify_attestations(path, trust, at=self._at(), columns=comparing.take)
+        comparing.end()
+        return report.total
+
+    def _units(self) -> set[bytes] | None:
+        """Digests of the units of the lot that they are about; None where it is not in the bundle."""
+        lot = self.others.get(self.row["lot"])
+        name = self._blob(lot, "manifest") if lot else None
+        table = self._blob(lot, "units") if lot else None
+        if name is None or any(one and one not in self.bundle.zip.members for one in (name, table)):
+            return None
+        try:
+            manifest = read_manifest(
+                self.bundle.read(name, MANIFEST_MAX),
+                None if table is None else self.bundle.read(table, MANIFEST_MAX),
+                max_units=MANIFEST_UNITS,
+            )
+        except InvalidInput as error:
+            raise LedgerError(f"the manifest of its lot: {error.message}") from None
+        return {bytes.fromhex(unit.digest) for unit in manifest.units}
+
+
+class _Comparing:
+    """Verdicts line by line, as they were recorded and as they are now."""
+
+    def __init__(self, verdicts: dict[str, Any], trust: Trust, units: set[bytes] | None) -> None:
+        self.passes = dict(_recorded(verdicts))
+        self.failures = {row["line"]: row["outcome"] for row in verdicts["failures"]}
+        self.marks = dict(enumerate(key.fingerprint for key in trust.keys))
+        self.units = units
+        self.failed: set[int] = set()
+
+    def take(self, chunk: Chunk) -> None:
+        made = _signed(chunk.first, chunk.lines, chunk.signers, chunk.keys, self.marks)
+        for line, signed in made:
+            if (found := self.passes.pop(line, None)) != signed:
+                raise LedgerError(f"line {line}: recorded are the signers {found}, it verifies with {signed}")
+        for verdict in chunk.failures:
+            self._fail(verdict.line, verdict.outcome.value)
+        if self.units is not None:
+            strangers = {line for line, _, digest in chunk.subject_rows() if digest not in self.units}
+            for line in sorted(strangers):
+                self._fail(line, Outcome.FAIL.value)
+
+    def _fail(self, line: int, outcome: str) -> None:
+        self.failed.add(line)
+        found = self.failures.get(line)
+        if found != outcome and (found is not None or len(self.failures) < KEPT_FAILURES):
+            raise LedgerError(f"line {line}: recorded is {found or 'pass'}, verified again it is {outcome}")
+
+    def end(self) -> None:
+        if self.passes:
+            raise LedgerError(f"line {min(self.passes)}: recorded is pass, verified again it is not")
+        if self.units is not None and (more := self.failures.keys() - self.failed):
+            raise LedgerError(f"line {min(more)}: recorded is {self.failures[min(more)]}, now it passes")
+
+
+def _recorded(verdicts: dict[str, Any]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line and fingerprints of its signers, of each that passed."""
+    for row in verdicts["passes"]:
+        names = {int(place): mark for place, (_, mark) in row["key_names"].items()}
+        lines, keys = _numbers("I", row["lines"]), _numbers("H", row["keys"])
+        yield from _signed(row["first_line"], lines, base64.b64decode(row["signers"]), keys, names)
+
+
+def _signed(
+    first: int, lines: Sequence[int], signers: Sequence[int], keys: Sequence[int], names: Mapping[int, str]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Columns line by line. Lines with the same signers share one tuple: there are millions of lines."""
+    shared: dict[tuple[int, ...], tuple[str, ...]] = {}
+    at = 0
+    for after, many in zip(lines, signers, strict=True):
+        places = tuple(keys[at : at + many])
+        at += many
+        if (marks := shared.get(places)) is None:
+            marks = shared[places] = tuple(names[place] for place in places)
+        yield first + after, marks
+
+
+def _numbers(kind: str, text: str) -> "array[int]":
+    numbers: array[int] = array(kind, base64.b64decode(text))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
