@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pkcs11
 import pytest
+from pkcs11 import Attribute, KeyType, Mechanism
 
 from portal.adapters.pkcs11 import Token
 
@@ -46,10 +48,25 @@ class SoftHsm:
         )
         restart()
 
-    def session(self) -> object:
+    def session(self) -> Any:
         """A session of somebody else, whom the code under test knows nothing of: it logs in anew."""
         restart()
         return pkcs11.lib(str(MODULE)).get_token(token_label=LABEL).open(rw=True, user_pin=PIN)
+
+    def add_key(self, label: str, attributes: dict[Attribute, bool] | None = None) -> None:
+        """An Ed25519 key as somebody with another tool would make it."""
+        session = self.session()
+        domain = session.create_domain_parameters(
+            KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: bytes.fromhex("06032b6570")}, local=True
+        )
+        domain.generate_keypair(
+            mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
+            label=label,
+            store=True,
+            private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False} | (attributes or {}),
+        )
+        session.close()
+        restart()
 
     @property
     def environment(self) -> dict[str, str]:

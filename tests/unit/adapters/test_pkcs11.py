@@ -8,7 +8,7 @@ from typing import Any
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import Attribute, KeyType, ObjectClass
 
 from portal.adapters.keys import KeyFolder, signer_in
 from portal.adapters.pkcs11 import Token, TokenKeys
@@ -176,7 +176,7 @@ def test_a_library_that_speaks_no_pkcs_11_is_refused(hsm: SoftHsm, folder: KeyFo
 
 def test_two_keys_with_one_label_are_refused(hsm: SoftHsm, keys: TokenKeys) -> None:
     for _ in range(2):
-        make(hsm)
+        hsm.add_key(keys.label(ED25519))
     keys = TokenKeys(hsm.token(), ORIGIN, keys.rest)
     for act in (keys.public, lambda purpose: keys.sign(purpose, b"x")):
         with pytest.raises(LedgerError, match="has 2 objects of the kind private key"):
@@ -194,14 +194,14 @@ def test_two_keys_with_one_label_are_refused(hsm: SoftHsm, keys: TokenKeys) -> N
 def test_a_key_that_can_come_out_is_refused(
     hsm: SoftHsm, keys: TokenKeys, attributes: dict[Attribute, bool]
 ) -> None:
-    make(hsm, attributes)
+    hsm.add_key(keys.label(ED25519), attributes)
     for act in (keys.public, lambda purpose: keys.sign(purpose, b"x")):
         with pytest.raises(LedgerError, match="can be taken out"):
             act(ED25519)
 
 
 def test_a_key_of_another_kind_is_refused(hsm: SoftHsm, keys: TokenKeys) -> None:
-    session: Any = hsm.session()
+    session = hsm.session()
     session.generate_keypair(KeyType.RSA, 2048, label=keys.label(ED25519), store=True)
     restart()
     with pytest.raises(LedgerError, match="is not one of Ed25519"):
@@ -243,19 +243,3 @@ def test_a_key_is_never_made_twice(keys: TokenKeys) -> None:
 def test_a_token_without_its_label_or_pin_is_no_setting(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="pkcs11_token and pkcs11_pin_file"):
         signer_in(Settings(var_dir=tmp_path, pkcs11_module=MODULE, pkcs11_token=LABEL), 1, ORIGIN)
-
-
-def make(hsm: SoftHsm, attributes: dict[Attribute, bool] | None = None) -> None:
-    """A key as somebody with another tool would make it."""
-    session: Any = hsm.session()
-    domain = session.create_domain_parameters(
-        KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: bytes.fromhex("06032b6570")}, local=True
-    )
-    domain.generate_keypair(
-        mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
-        label=f"{ORIGIN} log-ed25519",
-        store=True,
-        private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False} | (attributes or {}),
-    )
-    session.close()
-    restart()

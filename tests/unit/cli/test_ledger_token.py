@@ -111,10 +111,13 @@ def test_another_key_under_the_same_label_signs_nothing(
         key.destroy()
     restart()
     token_of.cache_clear()
-    keys = run("ledger", "show").output
-    assert "key log-ed25519: not on this host" in keys
+    assert "key log-ed25519: not on this host" in run("ledger", "show").output
+    assert run("ledger", "publish").exit_code == 1
+    hsm.add_key("gate.example/ledger/1 log-ed25519")
+    token_of.cache_clear()
     refused = run("ledger", "publish")
     assert refused.exit_code == 1
+    assert "the signer's keys are not those with which gate.example/ledger/1 was opened" in refused.output
     assert logs.find(database, 1).head == 0
 
 
