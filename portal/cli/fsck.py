@@ -13,6 +13,7 @@ from portal.adapters.blobs import LocalBlobStore
 from portal.cli.ledger import signer_faults
 from portal.clock import SystemClock
 from portal.db import begin_reading, open_engine, open_session
+from portal.ledger import witnesses
 from portal.ledger.service import Fault
 from portal.reports.consistency import examine
 from portal.reports.journal import compare
@@ -47,6 +48,7 @@ def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
                 deep=not quick,
                 tell=lambda what: click.echo(f"Checking {what} …", err=True),
             ),
+            witnesses.audit(session, witnesses.configured(settings.witnesses)),
             compare(session, journal) if journal else (),
         )
         for fault in found:

@@ -15,6 +15,7 @@ from portal import logs
 from portal.cli.database import prepare
 from portal.cli.listening import gunicorn_line
 from portal.jobs.worker import Worker
+from portal.ledger import witnesses
 from portal.settings import Settings, load_settings
 
 _PR_SET_PDEATHSIG = 1
@@ -73,6 +74,7 @@ def supervise(settings: Settings, *, with_worker: bool) -> int:
 def serve_command(worker: bool | None) -> None:
     settings = load_settings()
     logs.configure(settings.log_level)
+    witnesses.configured(settings.witnesses)  # a file that cannot be used is told now
     prepare(settings)
     embedded = settings.database.startswith("sqlite")
     click.echo(f"Serving {settings.public_url} (Ctrl+C ends it)", err=True)
@@ -86,6 +88,7 @@ def worker_command(no_upgrade: bool) -> None:
     logs.configure(settings.log_level)
     if not no_upgrade:
         prepare(settings)
+    witnesses.configured(settings.witnesses)
     worker = Worker(settings)
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())

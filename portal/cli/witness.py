@@ -38,9 +38,9 @@ def witness_group() -> None: ...
 def init_command(folder: Path, name: str) -> None:
     made = WitnessFolder.create(folder, name)
     click.echo(
-        f"{name} is a witness. Its private keys are in {folder / 'keys'}: never copy or restore this folder."
+        f"Made, with private keys in {folder / 'keys'}. Never restore this folder from a backup:", err=True
     )
-    click.echo("For the policy of those who trust it, with the address where it will be served:")
+    click.echo("it remembers what was signed. For policies, with the address where you serve it:", err=True)
     for key, suffix in zip(made.signer.verifier_keys(), ("", "-ml-dsa-44"), strict=True):
         click.echo(f"witness {name}{suffix} {key} https://{name}")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from portal.ledger.models import Cosignature, Log, SignedCheckpoint, WitnessStat
 from portal.ledger.notes import Checkpoint, Note, Signature, VerifierKey, number
 from portal.ledger.policies import TrustPolicy
 from portal.ledger.ports import Http, Reply
+from portal.ledger.service import Fault
 from portal.ledger.witnessing import SIZE_TYPE, Answer, Request
 
 Reading = Callable[[], AbstractContextManager[Session]]
@@ -38,8 +40,12 @@ class Witness:
         return self.keys[0].name
 
 
+@lru_cache(8)
 def configured(path: Path | None) -> TrustPolicy | None:
-    """The witnesses of a setting: a tlog-policy without logs. Raises LedgerError where it cannot be used."""
+    """The witnesses of a setting: a tlog-policy without logs. Raises LedgerError where it cannot be used.
+
+    Read once, like the settings themselves.
+    """
     if path is None:
         return None
     policy = TrustPolicy.read(path)
@@ -329,3 +335,32 @@ def silent(session: Session, policy: TrustPolicy | None) -> list[Silent]:
         if state is not None and state.trouble:
             found.append(Silent(witness, tuple(state.trouble.split("\n")), state.alarm))
     return found
+
+
+# --- fsck -----------------------------------------------------------------------------------------
+
+
+def audit(session: Session, policy: TrustPolicy | None) -> Iterator[Fault]:
+    """Every cosignature against its checkpoint, by the keys configured today; of other keys, the form."""
+    keys = list(policy.witnesses.values()) if policy else []
+    query = select(Cosignature, SignedCheckpoint.note).outerjoin(
+        SignedCheckpoint,
+        (SignedCheckpoint.log == Cosignature.log) & (SignedCheckpoint.size == Cosignature.size),
+    )
+    rows = session.execute(query.order_by(Cosignature.log, Cosignature.size, Cosignature.name))
+    for row, note in rows.yield_per(1000):
+        where = f"the cosignature by {row.name} of log {row.log} over {row.size} entries"
+        try:
+            if note is None:
+                raise LedgerError("its checkpoint is missing")
+            if not row.line.endswith("\n"):
+                raise LedgerError("its line was altered")
+            line = Signature.parse(row.line[:-1])
+            signed = Note(Note.parse(note).checkpoint, (line,)).signed_by(keys)
+            times = [one.time for one in signed]
+            if (line.name, line.key_id.hex()) != (row.name, row.key_id):
+                raise LedgerError("its line is that of another key")
+            if times and times != [int(row.at.timestamp())]:
+                raise LedgerError("its line states another time")
+        except LedgerError as error:
+            yield Fault(where, error.message)

@@ -40,7 +40,9 @@ FLAGS = [
 ]
 WIDTHS = (1280, 390)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-DOWNLOADS = re.compile(r"download|evidence/|\.zip|\.pdf|\.csv|\.json|receipt|/static/|/files/|/api/")
+DOWNLOADS = re.compile(
+    r"download|evidence/|\.zip|\.pdf|\.csv|\.json|receipt|watch-key|/static/|/files/|/api/"
+)
 
 
 @contextmanager

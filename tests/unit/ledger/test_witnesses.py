@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from werkzeug.wrappers import Request as Asked
 from werkzeug.wrappers import Response
 
@@ -267,3 +267,33 @@ def test_a_setting_that_names_no_witnesses_is_refused(tmp_path: Path, text: str,
     with pytest.raises(LedgerError, match="cannot be read"):
         witnesses.configured(tmp_path / "none")
     assert witnesses.configured(None) is None
+
+
+def test_fsck_names_a_cosignature_that_was_altered(friend: Friend) -> None:
+    session = friend.ledger.session
+    publish(friend.ledger, 3)
+    publish(friend.ledger, 1)
+    friend.ask()
+    policy = TrustPolicy((), {f"w{n}": key for n, key in enumerate(friend.witness.keys)}, {}, "none")
+    assert list(witnesses.audit(session, policy)) == []
+    first, second = session.scalars(select(Cosignature).order_by(Cosignature.key_id)).all()
+    for values, said in (
+        ({"line": second.line}, "its line is that of another key"),
+        (
+            {"line": first.line[:40] + ("A" if first.line[40] != "A" else "B") + first.line[41:]},
+            "does not hold",
+        ),
+        ({"line": first.line[:-1]}, "its line was altered"),
+        ({"at": first.at + timedelta(seconds=1)}, "its line states another time"),
+        ({"size": 3}, "does not hold"),
+    ):
+        before = {name: getattr(first, name) for name in values}
+        row = (Cosignature.key_id == first.key_id) & (Cosignature.name == first.name)
+        session.execute(update(Cosignature).where(row).values(**values))
+        session.commit()
+        faults = list(witnesses.audit(session, policy))
+        assert len(faults) == 1
+        assert said in faults[0].text
+        session.execute(update(Cosignature).where(row).values(**before))
+        session.commit()
+    assert list(witnesses.audit(session, policy)) == list(witnesses.audit(session, None)) == []
