@@ -67,7 +67,7 @@ def _receipt(proof: Proof, kind: str, subject_id: str) -> shapes.Receipt:
     entry = logs.entry_about(session(), kind, subject_id)
     if entry is None:
         raise NotFound("There is no such entry.")
-    time = stamps.time_of(session(), clock(), entry, timestamping.entries(session()))
+    time = stamps.time_of(session(), entry, timestamping.entries(session()))
     return shapes.Receipt(
         origin=proof.note.checkpoint.origin,
         index=proof.index,

@@ -183,22 +183,20 @@ class EntryTime:
         return f"time-stamped by {self.authority}" if self.stamp else "claimed by the portal"
 
 
-def time_of(
-    session: Session, clock: Clock, entry: Entry, authorities: Sequence[TimestampAuthority]
-) -> EntryTime:
+def time_of(session: Session, entry: Entry, authorities: Sequence[TimestampAuthority]) -> EntryTime:
     """The time of one entry. `authorities` are those believed now: `timestamping.entries(session)`.
 
     With a stamp, it comes from the earliest stamped checkpoint that has the entry. For a bundle:
     `stamp.response` is the `.tsr`, `stamped_bytes(session, stamp)` is what it is over, and
     `proof(session, entry, stamp)` shows that the entry is in that checkpoint.
     """
-    return times_of(session, clock, [entry], authorities)[entry.seq]
+    return times_of(session, [entry], authorities)[entry.seq]
 
 
 def times_of(
-    session: Session, clock: Clock, entries: Iterable[Entry], authorities: Sequence[TimestampAuthority]
+    session: Session, entries: Iterable[Entry], authorities: Sequence[TimestampAuthority]
 ) -> dict[int, EntryTime]:
-    """`time_of` for many, by sequence number. A stamp counts when it verifies now, by who is believed now."""
+    """`time_of` for many, by sequence number. Each stamp is verified here, by who is believed now."""
     found = {entry.seq: EntryTime(entry.at, None) for entry in entries}
     believed = [_fingerprint(one.pem) for one in authorities]
     if not found or not believed:
@@ -214,7 +212,7 @@ def times_of(
         for seq in within:
             for size in sizes[bisect_right(sizes, seq - log.first_seq) :]:
                 if size not in verified:
-                    verified[size] = _proven(session, clock, log, size, authorities)
+                    verified[size] = _proven(session, log, size, authorities)
                 if (time := verified[size]) is not None:
                     found[seq] = time
                     break
@@ -237,12 +235,11 @@ def stamped_bytes(session: Session, stamp: Stamp) -> bytes:
 
 
 def _proven(
-    session: Session, clock: Clock, log: Log, size: int, authorities: Sequence[TimestampAuthority]
+    session: Session, log: Log, size: int, authorities: Sequence[TimestampAuthority]
 ) -> EntryTime | None:
     stamp = session.get_one(Stamp, (log.number, size))
-    trust = _trust(tuple(authorities))
-    now = clock.now().timestamp()
-    report = verify_timestamp(stamp.response, stamped_bytes(session, stamp), trust, at=now)
+    message, trust = stamped_bytes(session, stamp), _trust(tuple(authorities))
+    report = verify_timestamp(stamp.response, message, trust, at=stamp.at.timestamp())
     return EntryTime(report.at, stamp) if report.outcome is Outcome.PASS and report.at else None
 
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.ledger import logs
-from portal.ledger.models import Entry, SignedCheckpoint, Stamp
+from portal.ledger import logs, stamps
+from portal.ledger.models import Entry, SignedCheckpoint
 from portal.ledger.notes import Note
 from portal.reports.view import CheckpointView, LedgerRow
+from portal.suppliers import timestamping
 
 SIGNATURE_SHOWN = 24  # characters
 
@@ -30,9 +31,7 @@ def checkpoint_of(session: Session, rows: Sequence[LedgerRow]) -> CheckpointView
         .order_by(SignedCheckpoint.size)
         .limit(1)
     ).one()
-    stamp = session.scalars(
-        select(Stamp).where(Stamp.log == log.number, Stamp.size > index).order_by(Stamp.size).limit(1)
-    ).first()
+    stamp = stamps.time_of(session, entry, timestamping.entries(session)).stamp
     note = Note.parse(first.note)
     signature = base64.b64encode(note.signatures[0].data).decode()
     return CheckpointView(

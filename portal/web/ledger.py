@@ -94,7 +94,7 @@ def time_of_delivery(evidence_id: str) -> stamps.EntryTime | None:
     entry = logs.entry_about(session(), "evidence.accepted", evidence_id)
     if entry is None or session().get(Evidence, evidence_id) is None:
         return None
-    return stamps.time_of(session(), parts().clock, entry, timestamping.entries(session()))
+    return stamps.time_of(session(), entry, timestamping.entries(session()))
 
 
 def _stamp(number: int, size: int) -> Stamp:

@@ -104,7 +104,7 @@ def test_an_entry_has_the_time_of_the_first_stamp_behind_it(
     ledger.add(1)
     ledger.publish()
     times = [
-        stamps.time_of(ledger.session, ledger.clock, ledger.entry(seq), believed)
+        stamps.time_of(ledger.session, ledger.entry(seq), believed)
         for seq in (0, between - 1, between, second.size - 1, second.size)
     ]
     sizes = [time.stamp.size if time.stamp else None for time in times]
@@ -130,7 +130,7 @@ def test_without_belief_time_is_what_the_portal_claims(ledger: Ledger, stamp: Ca
     now = datetime.now(UTC)
     stranger = root("Stranger", start=now - HOUR, end=now + HOUR)
     for believed in ([], [TimestampAuthority("Stranger", stranger.pem)]):
-        time = stamps.time_of(ledger.session, ledger.clock, ledger.entry(0), believed)
+        time = stamps.time_of(ledger.session, ledger.entry(0), believed)
         assert (time.at, time.authority) == (ledger.entry(0).at, None)
 
 
@@ -145,7 +145,7 @@ def test_a_stamp_that_was_swapped_proves_no_time(
     ledger.session.commit()
     ledger.session.expire_all()
     newest = ledger.entry(second.size - 1)
-    assert stamps.time_of(ledger.session, ledger.clock, newest, believed).stamp is None
+    assert stamps.time_of(ledger.session, newest, believed).stamp is None
 
 
 def test_pages_say_whose_word_the_time_is(
@@ -448,4 +448,4 @@ def test_a_stamp_by_who_is_believed_no_more_is_no_fault(
     timestamping.remove_authority(ledger.session, actor, ledger.clock, row.id)
     assert faults(ledger) == ""
     believed = timestamping.entries(ledger.session)
-    assert stamps.time_of(ledger.session, ledger.clock, ledger.entry(0), believed).stamp is None
+    assert stamps.time_of(ledger.session, ledger.entry(0), believed).stamp is None
