@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from portal.api.contract import Asked, Given, Told
 from portal.evidence.models import Evidence as EvidenceRow
+from portal.evidence.models import Tombstone
 from portal.policy.questionnaire import Question as AskedQuestion
 from portal.reassessment.models import ChangeKind, ChangeSource
 from portal.submissions.models import AttachmentRole, SubmissionKind, SubmissionState
@@ -177,6 +178,18 @@ class FileName(Asked):
     sha256: Sha256 | None = None
 
 
+class Deleted(Told):
+    """The bytes are gone; the row, its digests and its receipt stay."""
+
+    at: datetime
+    by: str
+    rule: str
+
+    @classmethod
+    def of(cls, row: Tombstone) -> Self:
+        return cls(at=row.deleted_at, by=row.person.name, rule=row.rule)
+
+
 class Evidence(Told):
     id: str
     filename: str
@@ -184,6 +197,7 @@ class Evidence(Told):
     sha256: str
     blake3: str
     received_at: datetime
+    deleted: Deleted | None
 
     @classmethod
     def of(cls, row: EvidenceRow) -> Self:
@@ -194,6 +208,7 @@ class Evidence(Told):
             sha256=row.sha256,
             blake3=row.blake3,
             received_at=row.received_at,
+            deleted=Deleted.of(row.tombstone) if row.tombstone else None,
         )
 
 

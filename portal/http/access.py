@@ -127,6 +127,17 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "review.supplier": {"GET": P.REVIEW_SUPPLIER_READ},
     "review.suppliers": {"GET": P.REVIEW_SUPPLIER_READ},
     "review.take_over": {"POST": P.REVIEW_CASE_APPROVE_TIER1},
+    # --- the vault (portal/web/vault/)
+    "vault.ask_release": {"POST": P.REVIEW_HOLD_RELEASE},
+    "vault.delete": {"POST": P.ADMIN_RETENTION_MANAGE},
+    "vault.deleted": {"GET": P.REVIEW_VAULT_READ},
+    "vault.holds": {"GET": P.REVIEW_VAULT_READ},
+    "vault.new_hold": {"GET": P.REVIEW_HOLD_PLACE},
+    "vault.place_hold": {"POST": P.REVIEW_HOLD_PLACE},
+    "vault.preview": {"GET": P.REVIEW_VAULT_READ},
+    "vault.release_hold": {"POST": P.REVIEW_HOLD_RELEASE},
+    "vault.retention": {"GET": P.REVIEW_VAULT_READ},
+    "vault.set_rules": {"POST": P.ADMIN_RETENTION_MANAGE},
     # --- reports (portal/web/reports.py)
     "reports.assessment": {"GET": P.REVIEW_REPORT_READ},
     "reports.bundle": {"GET": P.REVIEW_REPORT_READ},

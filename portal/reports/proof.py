@@ -326,6 +326,7 @@ class Proof:
                 received_at=row.received_at,
                 valid_until=valid.get(row.id),
                 entry=entries.get(row.id),
+                deleted=row.tombstone.told if row.tombstone else None,
             )
             for row in shown
         ]

@@ -196,6 +196,7 @@ class EvidenceRow:
     received_at: datetime | None
     valid_until: date | None
     entry: int | None
+    deleted: str | None = None  # by whom and under which rule
 
 
 @dataclass(frozen=True, slots=True)

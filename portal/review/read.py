@@ -46,6 +46,7 @@ class File:
     digest: str
     size: int | None
     valid_until: date | None
+    deleted: str | None  # by whom and under which rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +325,7 @@ def _claim(question: Question, facts: Facts, before: Facts | None, files: Mappin
                 digest=fact.digest,
                 size=row.size if row else None,
                 valid_until=fact.valid_until,
+                deleted=row.tombstone.told if row and row.tombstone else None,
             )
             for fact in answer.evidence
         ),

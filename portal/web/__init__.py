@@ -20,6 +20,7 @@ from portal.web import (
 from portal.web.icons import icon
 from portal.web.review import blueprint as review
 from portal.web.supplier import blueprint as supplier
+from portal.web.vault import blueprint as vault
 
 
 def init_app(app: Flask) -> None:
@@ -39,4 +40,5 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(reports.blueprint)
     app.register_blueprint(review)
     app.register_blueprint(supplier)
+    app.register_blueprint(vault)
     app.add_url_rule("/health", endpoint="health", view_func=home.health)

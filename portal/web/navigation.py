@@ -27,11 +27,15 @@ MAIN = (
     ("review.changes", "Changes"),
     ("review.exceptions", "Exceptions"),
     ("review.ledger", "Ledger"),
+    ("vault.holds", "Vault"),
 )
 # Pages whose address does not say under which entry of the menu they belong.
 UNDER = {
     "review.product": "review.suppliers",
     "review.reassessments": "review.changes",
+    "vault.deleted": "vault.holds",
+    "vault.preview": "vault.holds",
+    "vault.retention": "vault.holds",
 }
 PERSONAL = (
     ("account.profile", "Profile and security"),
