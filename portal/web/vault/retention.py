@@ -38,7 +38,7 @@ for _kind in Kind:
             [InputRequired(), NumberRange(YEARS_MIN, YEARS_MAX, f"{YEARS_MIN} to {YEARS_MAX} years.")],
         ),
     )
-    setattr(RulesForm, f"{_kind.value}_anchor", SelectField("from", choices=_fits))
+    setattr(RulesForm, f"{_kind.value}_anchor", SelectField("From", choices=_fits))
 
 
 @blueprint.get("/retention")
