@@ -72,6 +72,8 @@ class Settings:
     api_rate: str = _setting("1200 per minute", "rate", "API requests with one token")
     claim_days: int = _setting(5, "days", "Time to decide a case, from its opening")
     reassess_days: int = _setting(365, "days", "An assessment falls due again after this time")
+    scrub_days: int = _setting(30, "days", "Every stored file is read again once in this time; 0: never")
+    scrub_bytes_per_second: int = _setting(32 << 20, "bytes/s", "How fast stored files are read again")
     mail_dir: Path | None = _setting(None, "path", "Outgoing mail is written here; empty: VAR_DIR/mail")
     log_level: str = _setting("INFO", "level", "DEBUG, INFO, WARNING or ERROR")
 

@@ -138,6 +138,7 @@ ACCESS: Final[dict[str, dict[str, Rule]]] = {
     "vault.release_hold": {"POST": P.REVIEW_HOLD_RELEASE},
     "vault.retention": {"GET": P.REVIEW_VAULT_READ},
     "vault.set_rules": {"POST": P.ADMIN_RETENTION_MANAGE},
+    "vault.state": {"GET": P.REVIEW_VAULT_READ},
     # --- reports (portal/web/reports.py)
     "reports.assessment": {"GET": P.REVIEW_REPORT_READ},
     "reports.bundle": {"GET": P.REVIEW_REPORT_READ},

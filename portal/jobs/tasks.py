@@ -78,14 +78,14 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
     log.info("verified", submission=submission_id)
 
 
-def assess(bench: Bench, product_id: str) -> None:
-    """Assess one product again: evidence about it was withdrawn."""
+def assess(bench: Bench, product_id: str, cause: str = "Evidence was withdrawn") -> None:
+    """Assess one product again: something about its evidence is otherwise."""
     with writing(bench) as session:
         review.assess(
             session,
             bench.clock,
             product_id,
-            cause="Evidence was withdrawn",
+            cause=cause,
             case_cause=CaseCause.CHANGE,
             claim_days=bench.settings.claim_days,
         )

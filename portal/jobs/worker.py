@@ -19,6 +19,7 @@ from portal.adapters.blobs import LocalBlobStore
 from portal.clock import Clock, SystemClock, today
 from portal.db import open_engine, open_session
 from portal.errors import LotgateError
+from portal.jobs import scrubbing
 from portal.jobs.cosigning import Cosigning
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
@@ -57,6 +58,9 @@ class Worker:
         self.stamping = Stamping(self.bench)
         self._ending = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._scrubber = threading.Thread(
+            target=scrubbing.run, args=(self.bench, self._ending), name="scrub", daemon=True
+        )
 
     def start(self) -> None:
         DBOS(
@@ -79,10 +83,12 @@ class Worker:
             polling_interval_sec=self.settings.worker_poll_seconds,
         )
         self._housekeeper.start()
+        self._scrubber.start()
 
     def stop(self) -> None:
         self._ending.set()
         self._housekeeper.join(10)
+        self._scrubber.join(10)
         self.cosigning.stop()
         self.stamping.stop()
         DBOS.destroy(workflow_completion_timeout_sec=30)

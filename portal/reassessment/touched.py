@@ -21,6 +21,7 @@ from portal.submissions.models import (
     SubmissionKind,
     SubmissionState,
 )
+from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import KeyPurpose, Product, SigningKey
 from portal.verification import Outcome
 
@@ -63,6 +64,24 @@ def submissions_resting_on(session: Session, key: SigningKey) -> Sequence[Submis
         select(Submission)
         .where(Submission.supplier_id == key.supplier_id, Submission.state.in_(_COUNTS), or_(*signed_by))
         .order_by(Submission.submitted_at, Submission.id)
+    ).all()
+
+
+def products_of_evidence(session: Session, evidence_ids: Sequence[str]) -> Sequence[str]:
+    """Ids of the assessed products with submissions that evidence was offered with, sorted."""
+    if not evidence_ids:
+        return ()
+    offered = or_(
+        exists().where(Attachment.submission_id == Submission.id, Attachment.evidence_id.in_(evidence_ids)),
+        exists().where(
+            AnswerEvidence.submission_id == Submission.id,
+            AnswerEvidence.removed_at.is_(None),
+            AnswerEvidence.evidence_id.in_(evidence_ids),
+        ),
+    )
+    assessed = exists().where(Assessment.product_id == Submission.product_id)
+    return session.scalars(
+        select(Submission.product_id).where(offered, assessed).distinct().order_by(Submission.product_id)
     ).all()
 
 

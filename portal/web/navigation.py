@@ -27,15 +27,17 @@ MAIN = (
     ("review.changes", "Changes"),
     ("review.exceptions", "Exceptions"),
     ("review.ledger", "Ledger"),
-    ("vault.holds", "Vault"),
+    ("vault.state", "Vault"),
 )
 # Pages whose address does not say under which entry of the menu they belong.
 UNDER = {
     "review.product": "review.suppliers",
     "review.reassessments": "review.changes",
-    "vault.deleted": "vault.holds",
-    "vault.preview": "vault.holds",
-    "vault.retention": "vault.holds",
+    "vault.deleted": "vault.state",
+    "vault.holds": "vault.state",
+    "vault.new_hold": "vault.state",
+    "vault.preview": "vault.state",
+    "vault.retention": "vault.state",
 }
 PERSONAL = (
     ("account.profile", "Profile and security"),

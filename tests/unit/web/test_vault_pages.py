@@ -26,7 +26,7 @@ from tests.unit.web.test_review_pages import text_of
 
 SignIn = Callable[[User], FlaskClient]
 R = RoleName
-READ = {"deleted", "holds", "preview", "retention"}
+READ = {"deleted", "holds", "preview", "retention", "state"}
 SEES: dict[RoleName, set[str]] = {
     R.REVIEWER: READ | {"new_hold"},
     R.APPROVER: READ | {"new_hold"},
@@ -59,6 +59,7 @@ def addresses(supplier: Supplier) -> dict[str, str]:
         "new_hold": f"/vault/holds/new/{supplier.id}",
         "preview": "/vault/preview",
         "retention": "/vault/retention",
+        "state": "/vault/",
     }
 
 
