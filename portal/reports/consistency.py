@@ -22,8 +22,9 @@ from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
 from portal.reports.recorded import RULES
 from portal.retention import deleting, holds
+from portal.retention import deleting, exporting, holds
 from portal.retention import service as retention
-from portal.retention.models import Hold, HoldAct, HoldStep, RetentionRules
+from portal.retention.models import Export, Hold, HoldAct, HoldStep, RetentionRules
 from portal.review.models import Assessment, Decision
 from portal.submissions.models import CheckRecord
 from portal.verification import hash_file
@@ -59,6 +60,7 @@ LEDGERED: tuple[Ledgered, ...] = (
         lambda row: row.deleted_at,
     ),
     Ledgered(RetentionRules, "retention.changed", retention.says, lambda row: row.set_at),
+    Ledgered(Export, "evidence.exported", exporting.says, lambda row: row.exported_at),
     Ledgered(Hold, "hold.placed", holds.says, lambda row: row.placed_at),
     *(
         Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)

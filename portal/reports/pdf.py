@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from io import BytesIO
@@ -40,7 +40,7 @@ _ONE_AT_A_TIME = Lock()  # layout takes seconds of one core and up to some 200 M
 class Bundled(URLFetcher):  # type: ignore[misc]  # weasyprint is untyped
     """Serves what comes with the portal under `bundled:`, and the charts of one report; refuses all else."""
 
-    def __init__(self, charts: dict[str, bytes]) -> None:
+    def __init__(self, charts: Mapping[str, bytes]) -> None:
         super().__init__(allowed_protocols=("bundled",))
         self._charts = charts
 
@@ -124,27 +124,33 @@ _ENVIRONMENT = _environment()
 
 def html(view: ReportView) -> str:
     """The report as the HTML that is laid out."""
+    return page("assessment.html", view=view, made=iso(view.latest_at))
+
+
+def page(template: str, **values: object) -> str:
+    """A template of templates/report/ as the HTML that is laid out."""
     fonts = {name for name in ("inter-latin.woff2", "inter-latin-ext.woff2") if (FONTS / name).is_file()}
-    return _ENVIRONMENT.get_template("assessment.html").render(
-        view=view, fonts=fonts, made=iso(view.latest_at)
-    )
+    return _ENVIRONMENT.get_template(template).render(fonts=fonts, **values)
 
 
 def render(view: ReportView) -> bytes:
     """The report as a tagged PDF/A; takes a few seconds. Raises TooMany after waiting too long for others."""
-    text = html(view)
-    charts = {"areas.svg": area_scores(view.result.areas)}
+    return lay_out(html(view), identifier(view), {"areas.svg": area_scores(view.result.areas)})
+
+
+def lay_out(text: str, name: bytes, charts: Mapping[str, bytes] | None = None) -> bytes:
+    """HTML as a tagged PDF/A whose identifier is made from `name`. Raises TooMany as `render` does."""
     if not _ONE_AT_A_TIME.acquire(timeout=WAIT_SECONDS):
         raise TooMany("other reports are being made: try again in a minute")
     try:
         file = BytesIO()
         with _no_time_of_day():
-            HTML(string=text, base_url="bundled:", url_fetcher=Bundled(charts)).write_pdf(
+            HTML(string=text, base_url="bundled:", url_fetcher=Bundled(charts or {})).write_pdf(
                 file,
                 color_profiles={COLOURS: _colours()},
                 output_intent=COLOURS,
                 pdf_variant=PDF_VARIANT,
-                pdf_identifier=identifier(view),
+                pdf_identifier=name,
                 pdf_tags=True,
                 finisher=_accessible,
             )

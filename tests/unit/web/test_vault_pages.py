@@ -11,12 +11,16 @@ from sqlalchemy import select
 
 from portal.accounts.models import RoleName, User
 from portal.adapters.blobs import LocalBlobStore
+from portal.adapters.keys import signer_in
 from portal.clock import FixedClock
 from portal.db import TenantSession
 from portal.evidence.models import Tombstone
 from portal.http.access import ACCESS
+from portal.ledger import logs as ledger
 from portal.retention import rules
+from portal.retention.exporting import export
 from portal.retention.models import Hold, HoldAct, HoldStep
+from portal.settings import Settings
 from portal.submissions.models import Submission
 from portal.suppliers.models import Supplier
 from tests.factories import Make, RecordingQueue
@@ -26,10 +30,13 @@ from tests.unit.web.test_review_pages import text_of
 
 SignIn = Callable[[User], FlaskClient]
 R = RoleName
-READ = {"deleted", "holds", "preview", "retention", "state"}
+READ = {
+    "deleted", "export", "export_form", "export_receipt", "exports", "holds", "preview", "retention", "state",
+}  # fmt: skip
+EXPORT = {"export_archive", "new_export", "new_hold"}
 SEES: dict[RoleName, set[str]] = {
-    R.REVIEWER: READ | {"new_hold"},
-    R.APPROVER: READ | {"new_hold"},
+    R.REVIEWER: READ | EXPORT,
+    R.APPROVER: READ | EXPORT,
     R.AUDITOR: READ,
     R.ADMINISTRATOR: READ | {"new_hold"},
     R.SUPPLIER_ADMIN: set(),
@@ -52,10 +59,32 @@ def administrator(make: Make, sign_in: SignIn) -> FlaskClient:
     return sign_in(make.user(R.ADMINISTRATOR, name="Ada Berg"))
 
 
-def addresses(supplier: Supplier) -> dict[str, str]:
+@pytest.fixture
+def addresses(
+    kept: Kept, supplier: Supplier, make: Make, clock: FixedClock, tmp_path: Path
+) -> dict[str, str]:
+    """One address of every page."""
+    evidence = kept.delivered(kept.ended(supplier))
+    row = export(
+        *(kept.session, make.actor(R.REVIEWER), clock),
+        evidence_ids=[evidence.id],
+        reference="INC-1",
+        purpose="Insurance",
+        recipient="The insurer",
+    )
+    signer = signer_in(Settings(ledger_dir=tmp_path / "ledger"), 1, "gate.example/ledger/1")
+    ledger.create(kept.session, clock, signer)
+    ledger.publish(kept.session, clock, signer)
+    kept.session.commit()
     return {
         "deleted": "/vault/deleted",
+        "export": f"/vault/exports/{row.number}",
+        "export_archive": f"/vault/exports/{row.number}/archive.zip",
+        "export_form": f"/vault/exports/{row.number}/form.pdf",
+        "export_receipt": f"/vault/exports/{row.number}/receipt",
+        "exports": "/vault/exports",
         "holds": "/vault/holds",
+        "new_export": f"/vault/exports/new?evidence={evidence.id}",
         "new_hold": f"/vault/holds/new/{supplier.id}",
         "preview": "/vault/preview",
         "retention": "/vault/retention",
@@ -69,28 +98,29 @@ def digest_of(page: str) -> str:
     return found[1]
 
 
-def test_every_page_of_the_vault_is_in_this_table(supplier: Supplier) -> None:
+def test_every_page_of_the_vault_is_in_this_table(addresses: dict[str, str]) -> None:
     readable = {
         name.removeprefix("vault.")
         for name, rule in ACCESS.items()
         if name.startswith("vault.") and "GET" in rule
     }
-    assert set(addresses(supplier)) == readable
+    assert set(addresses) == readable
 
 
 @pytest.mark.parametrize("role", list(RoleName))
 def test_each_role_sees_its_pages_and_no_others(
-    make: Make, sign_in: SignIn, supplier: Supplier, role: RoleName
+    make: Make, sign_in: SignIn, supplier: Supplier, addresses: dict[str, str], role: RoleName
 ) -> None:
     client = sign_in(make.user(role, supplier if role.value.startswith("supplier") else None))
     make.session.commit()
-    answers = {name: client.get(address).status_code for name, address in addresses(supplier).items()}
+    answers = {name: client.get(address).status_code for name, address in addresses.items()}
     assert answers == {name: 200 if name in SEES[role] else 403 for name in answers}
 
 
 @pytest.mark.parametrize(
     ("act", "may"),
     [
+        ("/vault/exports/new", {R.APPROVER, R.REVIEWER}),
         ("/vault/preview", {R.ADMINISTRATOR}),
         ("/vault/retention", {R.ADMINISTRATOR}),
         ("/vault/holds/{hold}/ask", {R.ADMINISTRATOR, R.APPROVER}),
