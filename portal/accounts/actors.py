@@ -12,7 +12,7 @@ from portal.errors import NotAllowed
 class Actor:
     """A person, a machine with a person's token, or (`user_id` None) a job of the portal itself.
 
-    `supplier_id` is None on the buyer's side. `method` is "web", "api" or "job".
+    `supplier_id` is None on the buyer's side. `method` is "web", "api", "cli" or "job".
     """
 
     user_id: str | None

@@ -19,6 +19,7 @@ WORDS: dict[str, str] = {
     "hash": "portal.cli.verify:hash_command",
     "monitor": "portal.cli.monitor:monitor_command",
     "restore": "portal.cli.backup:restore_command",
+    "retention": "portal.cli.retention:retention_group",
     "serve": "portal.cli.serve:serve_command",
     "users": "portal.cli.users:users_group",
     "verify": "portal.cli.verify:verify_command",

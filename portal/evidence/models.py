@@ -74,7 +74,7 @@ class Tombstone(SupplierOwned, Base):
     deleted_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
     deleted_at: Mapped[datetime] = mapped_column(index=True)
     removed_at: Mapped[datetime | None]
-    evidence: Mapped[Evidence] = relationship(back_populates="tombstone")
+    evidence: Mapped[Evidence] = relationship(back_populates="tombstone", lazy="joined", innerjoin=True)
     person: Mapped[User] = relationship()
 
     @property
