@@ -21,7 +21,6 @@ from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
 from portal.reports.recorded import RULES
-from portal.retention import deleting, holds
 from portal.retention import deleting, exporting, holds
 from portal.retention import service as retention
 from portal.retention.models import Export, Hold, HoldAct, HoldStep, RetentionRules
