@@ -24,6 +24,7 @@ from portal.ledger.witnessing import SIZE_TYPE, Answer, Request
 
 Reading = Callable[[], AbstractContextManager[Session]]
 MAX_ANSWER: Final = 64 * 1024  # bytes
+MAX_WITNESSES: Final = 16  # a checkpoint with all their lines stays below the size that readers take
 AHEAD: Final = timedelta(minutes=10)  # how far a witness's clock may be before ours
 BACK_OFF: Final = (timedelta(seconds=5), timedelta(minutes=15))  # after the first failure, and at most
 
@@ -49,6 +50,8 @@ def configured(path: Path | None) -> TrustPolicy | None:
     if path is None:
         return None
     policy = TrustPolicy.read(path)
+    if len(policy.witnesses) > MAX_WITNESSES:
+        raise LedgerError(f"{path} names {len(policy.witnesses)} witnesses: expected at most {MAX_WITNESSES}")
     if policy.logs:
         raise LedgerError(f"{path} names logs: it is for witnesses, the portal knows its logs")
     for name, url in policy.urls.items():

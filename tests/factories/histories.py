@@ -1,12 +1,11 @@
 """Logs in memory, signed with keys of their own, that may say what they like."""
 
-import struct
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from portal.ledger.notes import Checkpoint, Kind, Note, Signature, VerifierKey
-from portal.ledger.tree import HASH, WIDTH, Tree, grow, leaf_hash
+from portal.ledger.tree import HASH, Tree, grow, leaf_hash
 from portal.ledger.witnessing import Request
 
 
@@ -21,6 +20,11 @@ class History:
     @property
     def key(self) -> VerifierKey:
         return VerifierKey(self.origin, Kind.ED25519, self.private.public_key().public_bytes_raw())
+
+    @property
+    def cosigner(self) -> VerifierKey:
+        """The same key, as that of a witness."""
+        return VerifierKey(self.origin, Kind.ED25519_COSIGNATURE, self.key.key)
 
     def add(self, count: int, what: str = "entry") -> "History":
         self.leaves += [f"{what} {number}".encode() for number in range(count)]
@@ -47,7 +51,3 @@ class History:
         tree = self.tree(size)
         proof = tree.consistency(old) if 0 < old < tree.size else []
         return Request(old, tuple(proof), self.note(size))
-
-    def bundle(self, number: int) -> bytes:
-        leaves = self.leaves[number * WIDTH : (number + 1) * WIDTH]
-        return b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)

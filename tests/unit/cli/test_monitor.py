@@ -1,11 +1,15 @@
 """The monitor over a portal that is really served: clean, then each thing that can be wrong with a log."""
 
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -380,6 +384,47 @@ def test_a_damaged_state_is_told_and_nothing_is_believed(watched: Watched, damag
     path.write_text(damage)
     status, output = watched.look()
     assert (status, "is damaged: what was seen before is not known" in output) == (1, True)
+
+
+def test_a_monitor_that_stays_tells_only_what_is_new_and_ends_when_asked(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look in its turn, as the waiting between them would have it."""
+    watched.publish(300)
+    acts = [
+        lambda: None,
+        lambda: watched.publish(1),
+        lambda: watched.altered.update({"/ledger/1/checkpoint": ("200 OK", b"hello\n")}),
+        lambda: None,
+        watched.altered.clear,
+    ]
+
+    class Event(threading.Event):
+        def wait(self, _seconds: float | None = None) -> bool:
+            if acts:
+                acts.pop(0)()
+            else:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return self.is_set()
+
+    monkeypatch.setattr(door, "threading", SimpleNamespace(Event=Event))  # this one's only
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    path = watched.folder / "policy"
+    path.write_text(watched.policy)
+    try:
+        result = CliRunner().invoke(
+            main, ["monitor", watched.url, "--policy", str(path), "--state", str(watched.folder / "s")]
+        )
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert result.exit_code == 0
+    assert [line.partition(": ")[2][:30] for line in result.output.splitlines()] == [
+        "300 entries hold (300 new)",
+        "301 entries hold (1 new)",
+        "a signed checkpoint is three l",
+        f"{ORIGIN}: a signed checkpoint is three l"[:30],
+    ]
 
 
 def test_two_monitors_do_not_share_a_folder(watched: Watched) -> None:

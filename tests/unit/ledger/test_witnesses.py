@@ -7,18 +7,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
+from tlog_scales import signing, tlog
 from werkzeug.wrappers import Request as Asked
 from werkzeug.wrappers import Response
 
 from portal.adapters.http import HttpClient
 from portal.adapters.witness_folder import WitnessFolder
 from portal.cli.witness import application
+from portal.clock import FixedClock
 from portal.db import TenantSession
 from portal.errors import LedgerError
 from portal.ledger import logs, witnesses
 from portal.ledger.models import Cosignature, WitnessState
-from portal.ledger.notes import Note, open_note
+from portal.ledger.notes import Kind, Note, VerifierKey, open_note
 from portal.ledger.policies import TrustPolicy
 from portal.ledger.witnesses import Told, Witness
 from tests.factories.histories import History
@@ -89,6 +92,35 @@ def test_every_checkpoint_is_cosigned_by_both_keys_and_given_out_so(friend: Frie
         assert {one.key for one in opened.by_witnesses} == set(friend.witness.keys)
     assert [one.size for one in witnesses.standings(ledger.session, ledger.log)] == [304, 304]
     assert witnesses.last_size(ledger.session, ledger.log, friend.witness) == 304
+
+
+def test_cosignatures_hold_for_a_client_that_others_made(friend: Friend) -> None:
+    publish(friend.ledger, 300)
+    friend.ask()
+    checkpoint = logs.checkpoint(friend.ledger.session, friend.ledger.log)
+    text = logs.signed_note(friend.ledger.session, checkpoint)
+    read = tlog.Checkpoint.from_text(text)
+    keys = [*friend.ledger.signer.verifier_keys(), *friend.witness.keys]
+    for key in keys:
+        read.verify(signing.Vkey.from_string(str(key)))
+    valid = signing.VkeySet(*(signing.Vkey.from_string(str(key)) for key in keys)).verify(
+        read.signatures, read
+    )
+    assert len(valid) == 4
+
+
+def test_a_log_that_others_signed_is_cosigned(tmp_path: Path, clock: FixedClock) -> None:
+    folder = WitnessFolder.create(tmp_path / "witness", "witness.example")
+    private = Ed25519PrivateKey.generate()
+    key = VerifierKey("log.example/1", Kind.ED25519, private.public_key().public_bytes_raw())
+    folder.add([key])
+    history = History("log.example/1").add(5)
+    signers = [signing.PlainEd25519Signer("log.example/1", private)]
+    made = tlog.Checkpoint.make_signed("log.example/1", 5, history.tree().root(), signers)
+    lines = folder.add_checkpoint(f"old 0\n\n{made.serialize()}".encode(), clock)
+    cosigned = tlog.Checkpoint.from_text(made.serialize() + lines)
+    for own in folder.signer.verifier_keys():
+        cosigned.verify(signing.Vkey.from_string(str(own)))
 
 
 def test_a_receipt_carries_the_cosignatures_and_meets_a_quorum(friend: Friend) -> None:
@@ -253,6 +285,10 @@ def test_after_a_trouble_the_next_cosignature_ends_it(friend: Friend) -> None:
         ("witness w {key} ftp://w.example\nquorum none", "expected an address with http or https"),
         ("log {log}\nquorum none", "names logs"),
         ("witness w {key} http://w.example", "no line quorum"),
+        (
+            "".join(f"witness w{n} {History(f'w{n}.example').cosigner}\n" for n in range(17)) + "quorum none",
+            "names 17 witnesses",
+        ),
     ],
 )
 def test_a_setting_that_names_no_witnesses_is_refused(tmp_path: Path, text: str, said: str | None) -> None:
