@@ -33,6 +33,7 @@ from tests.factories.tsa import Authority, authority
 from tests.unit.api.conftest import Machine
 from tests.unit.api.conftest import machine as machine  # noqa: PLC0414
 from tests.unit.ledger.conftest import Ledger
+from tests.unit.ledger.test_cosignatures import cosigned
 from tests.unit.verification.authority import root
 
 HOUR = timedelta(hours=1)
@@ -92,6 +93,16 @@ def test_openssl_accepts_what_is_served(
     assert "Verification: OK" not in subprocess.run(command, capture_output=True, text=True).stdout
     for missing in ("1/stamps/99999.tsr", "2/stamps/1.tsr", f"1/stamps/0{size + 1}.checkpoint"):
         assert client.get(f"/ledger/{missing}").status_code == 404
+
+
+def test_the_stamped_bytes_are_the_first_six_lines_of_the_cosigned_checkpoint(
+    ledger: Ledger, stamp: Callable[[], Stamp], client: FlaskClient
+) -> None:
+    made = stamp()
+    cosigned(ledger, logs.checkpoint(ledger.session, ledger.log), "witness.example")
+    served = client.get("/ledger/1/checkpoint").data
+    assert b"witness.example" in served
+    assert b"".join(served.splitlines(keepends=True)[:6]) == stamps.stamped_bytes(ledger.session, made)
 
 
 def test_an_entry_has_the_time_of_the_first_stamp_behind_it(
