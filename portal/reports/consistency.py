@@ -25,7 +25,11 @@ from portal.retention import deleting, exporting, holds
 from portal.retention import service as retention
 from portal.retention.models import Export, Hold, HoldAct, HoldStep, RetentionRules
 from portal.review.models import Assessment, Decision
+from portal.submissions.lots import sampling as samples
+from portal.submissions.lots.models import Sample
 from portal.submissions.models import CheckRecord
+from portal.suppliers import sampling as seeds
+from portal.suppliers.models import SamplingSeed
 from portal.verification import hash_file
 
 ORPHAN_GRACE = timedelta(days=1)  # a blob without a row is legal for a day: the row follows the blob
@@ -65,6 +69,8 @@ LEDGERED: tuple[Ledgered, ...] = (
         Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)
         for step in HoldStep
     ),
+    Ledgered(SamplingSeed, seeds.COMMITTED, seeds.says, lambda row: row.committed_at),
+    Ledgered(Sample, samples.DRAWN, samples.says, lambda row: row.drawn_at),
     Ledgered(
         CheckRecord,
         "check.recorded",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from portal.db import Base, Id, SupplierOwned, enum_column
+from portal.db import Base, Digest, Id, SupplierOwned, enum_column
 
 
 class Standing(StrEnum):
@@ -87,6 +87,17 @@ class Component(SupplierOwned, Base):
     name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
     product: Mapped[Product] = relationship(back_populates="components")
+
+
+class SamplingSeed(SupplierOwned, Base):
+    """256 bits (hex) that choose the units of lots to be tested: committed first, secret until spent."""
+
+    __tablename__ = "sampling_seeds"
+    id: Mapped[Id]
+    product_id: Mapped[str] = mapped_column(ForeignKey("products.id"), index=True)
+    seed: Mapped[Digest]
+    committed_at: Mapped[datetime]
+    spent_at: Mapped[datetime | None]
 
 
 class KeyPurpose(StrEnum):

@@ -15,6 +15,7 @@ from portal.clock import Clock
 from portal.db import new_id
 from portal.errors import Conflict, NotAllowed, Problem
 from portal.ledger import service as ledger
+from portal.suppliers import sampling
 from portal.suppliers.keys import decide_key, distrust_key, key_name, register_key, trust_for
 from portal.suppliers.models import Component, Entity, EntityRole, Product, Supplier
 from portal.suppliers.rules import clean_text, country_problem, demand, own_supplier, owned, text_problem
@@ -127,6 +128,7 @@ def create_product(
     session.add(product)
     session.flush()
     ledger.append(session, clock, "product.created", product.id, {"model": model}, supplier_id=owner)
+    sampling.commit(session, clock, product)
     for component in components:
         add_component(session, actor, clock, product.id, name=component)
     return product

@@ -4,7 +4,7 @@ outcomes."""
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from portal.accounts.models import User
 from portal.clock import FixedClock
 from portal.evidence.models import Evidence
+from portal.ledger import service as ledger
 from portal.policy.questionnaire import Questionnaire, visible
 from portal.submissions.attestations.models import AttestationBatch
 from portal.submissions.firmware.models import FirmwareRelease
-from portal.submissions.lots.models import Lot
+from portal.submissions.lots.models import Lot, Unit
 from portal.submissions.models import (
     Attachment,
     AttachmentRole,
@@ -160,8 +161,14 @@ class Offered:
         return submission
 
     def lot(
-        self, product: Product, outcomes: Mapping[str, Outcome] | None = None, **values: Any
+        self,
+        product: Product,
+        outcomes: Mapping[str, Outcome] | None = None,
+        *,
+        serials: Sequence[str] = (),
+        **values: Any,
     ) -> Submission:
+        """`serials`: its units, and then also the ledger entry of its submission, for samples."""
         checks = dict.fromkeys(LOT_CHECKS, Outcome.PASS) | dict(outcomes or {})
         number = f"LOT-{next(_count)}"
         submission = self._submission(
@@ -170,7 +177,7 @@ class Offered:
         self._attach(
             submission, self.evidence(product.supplier_id, f"{number}.json"), AttachmentRole.MANIFEST
         )
-        self._add(
+        lot = self._add(
             Lot(
                 supplier_id=product.supplier_id,
                 submission_id=submission.id,
@@ -178,10 +185,31 @@ class Offered:
                 maker="Nordhaven Cells AS",
                 site="Narvik",
                 manufactured_on=date(2026, 11, 2),
-                declared_count=0,
-                unit_count=0,
+                declared_count=len(serials),
+                unit_count=len(serials),
             )
         )
+        for position, serial in enumerate(serials):
+            self._add(
+                Unit(
+                    supplier_id=product.supplier_id,
+                    lot_id=lot.id,
+                    position=position,
+                    serial=serial,
+                    serial_key=serial,
+                    digest="0" * 64,
+                    firmware={},
+                )
+            )
+        if serials:
+            ledger.append(
+                self.session,
+                self.clock,
+                "submission.made",
+                submission.id,
+                {},
+                supplier_id=product.supplier_id,
+            )
         self.session.commit()
         return submission
 

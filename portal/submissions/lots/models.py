@@ -3,11 +3,12 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Float, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, Float, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Digest, Id, SupplierOwned
 from portal.submissions.models import Submission
+from portal.suppliers.models import SamplingSeed
 
 
 class Lot(SupplierOwned, Base):
@@ -65,3 +66,19 @@ class CustodyEvent(SupplierOwned, Base):
     location: Mapped[str] = mapped_column(String(200))
     at: Mapped[datetime]
     seal: Mapped[str] = mapped_column(String(100), default="")
+
+
+class Sample(SupplierOwned, Base):
+    """The units of a lot to be tested, one serial a line, as sampling.py drew them."""
+
+    __tablename__ = "samples"
+    __table_args__ = (UniqueConstraint("lot_id", "size"), CheckConstraint("size > 0", name="size"))
+    id: Mapped[Id]
+    lot_id: Mapped[str] = mapped_column(ForeignKey("lots.id"))
+    seed_id: Mapped[str] = mapped_column(ForeignKey("sampling_seeds.id"))
+    size: Mapped[int]
+    serials: Mapped[str] = mapped_column(Text)
+    drawn_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    drawn_at: Mapped[datetime]
+    lot: Mapped[Lot] = relationship()
+    seed: Mapped[SamplingSeed] = relationship()

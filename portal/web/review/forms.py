@@ -15,6 +15,7 @@ from wtforms import (
     Form,
     FormField,
     HiddenField,
+    IntegerField,
     RadioField,
     SelectChoice,
     SelectField,
@@ -133,6 +134,10 @@ class CommentForm(FlaskForm):
         choices=[SelectChoice("internal", "Only us"), SelectChoice("supplier", "The supplier too")],
         default="internal",
     )
+
+
+class SampleForm(FlaskForm):
+    size = IntegerField("Units to test", validators=[InputRequired("How many units?")])
 
 
 class TakeOverForm(FlaskForm):

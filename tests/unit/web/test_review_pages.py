@@ -36,6 +36,7 @@ from portal.review.models import (
     GrantedException,
 )
 from portal.settings import Settings
+from portal.submissions.lots import sampling
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import Submission
 from portal.suppliers.models import KeyState, SigningKey, Supplier
@@ -127,7 +128,7 @@ def read(session: TenantSession, row: T) -> T:
 
 READ = {
     "assessment", "case", "change", "changes", "evidence", "exceptions", "image_report", "key", "keys",
-    "product", "queue", "reassessments", "receipt", "submission", "supplier", "suppliers",
+    "product", "queue", "reassessments", "receipt", "sample", "submission", "supplier", "suppliers",
 }  # fmt: skip
 SEES: dict[RoleName, set[str]] = {
     R.REVIEWER: READ | {"new_change"},
@@ -163,6 +164,14 @@ def addresses(
         product_id=case.product_id,
     )
     handle(desk.session, desk.clock, store, notice.id)
+    lot = desk.offered.lot(case.product, serials=("SN-1",))
+    sampling.draw(
+        desk.session,
+        desk.reviewer(),
+        desk.clock,
+        desk.session.scalars(select(Lot).where(Lot.submission_id == lot.id)).one(),
+        1,
+    )
     signer = signer_in(Settings(ledger_dir=tmp_path / "ledger"), 1, "gate.example/ledger/1")
     ledger.create(desk.session, desk.clock, signer)
     ledger.publish(desk.session, desk.clock, signer)
@@ -183,6 +192,7 @@ def addresses(
         "queue": "/r/",
         "reassessments": "/r/reassessments",
         "receipt": f"/r/evidence/{evidence.id}/receipt",
+        "sample": f"/r/submissions/{lot.id}/sample.csv",
         "submission": f"/r/submissions/{submission.id}",
         "supplier": f"/r/suppliers/{case.supplier_id}",
         "suppliers": "/r/suppliers",
@@ -218,7 +228,7 @@ def test_a_visitor_is_sent_to_sign_in(client: FlaskClient, addresses: dict[str, 
 POSTS = {
     "cases/1/assess", "cases/1/claim", "cases/1/comments", "cases/1/decision", "cases/1/release",
     "cases/1/take-over", "exceptions/x/close", "keys/x/decision", "keys/x/distrust", "products/x",
-    "keys/x/revocation-list", "suppliers/x/changes/new",
+    "keys/x/revocation-list", "submissions/x/sample", "suppliers/x/changes/new",
 }  # fmt: skip
 
 
