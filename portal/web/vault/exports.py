@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response as Redirect
@@ -54,15 +54,17 @@ def exports() -> str:
     return render_template("vault/exports.html", rows=rows.all())
 
 
-@blueprint.get("/exports/new")
-def new_export() -> str:
-    return _new(ExportForm())
+@blueprint.get("/exports/new/case/<int:number>")
+@blueprint.get("/exports/new/file/<evidence_id>")
+def new_export(number: int | None = None, evidence_id: str = "") -> str:
+    return _new(ExportForm(), *_wanted(number, evidence_id))
 
 
-@blueprint.post("/exports/new")
-def make_export() -> Redirect | tuple[str, int]:
+@blueprint.post("/exports/new/case/<int:number>")
+@blueprint.post("/exports/new/file/<evidence_id>")
+def make_export(number: int | None = None, evidence_id: str = "") -> Redirect | tuple[str, int]:
     form = ExportForm()
-    case, files = _wanted()
+    case, files = _wanted(number, evidence_id)
     if form.validate_on_submit():
         try:
             row = exporting.export(
@@ -79,13 +81,11 @@ def make_export() -> Redirect | tuple[str, int]:
             session().rollback()
             explain(form, error)
         else:
-            number = row.number
+            made = row.number
             session().commit()
-            flash(
-                f"Export {number} is recorded. Fetch the archive and hand the form over with it.", "success"
-            )
-            return redirect(url_for("vault.export", number=number))
-    return _new(form), 422
+            flash(f"Export {made} is recorded. Fetch the archive and hand the form over with it.", "success")
+            return redirect(url_for("vault.export", number=made))
+    return _new(form, case, files), 422
 
 
 @blueprint.get("/exports/<int:number>")
@@ -159,19 +159,17 @@ def _load(number: int) -> Export:
     return row
 
 
-def _wanted() -> tuple[Case | None, list[Evidence]]:
+def _wanted(number: int | None, evidence_id: str) -> tuple[Case | None, list[Evidence]]:
     """The case, or the one file, that the address names, and the files that go with it. Raises NotFound."""
-    number = request.args.get("case", type=int)
     case = find_case(session(), number) if number is not None else None
-    ids = exporting.of_case(session(), case) if case else [request.args.get("evidence", "")]
+    ids = exporting.of_case(session(), case) if case else [evidence_id]
     found = [row for evidence_id in ids if (row := session().get(Evidence, evidence_id)) is not None]
     if not found and case is None:
         raise NotFound("There is no such file or case to export.")
     return case, found
 
 
-def _new(form: ExportForm) -> str:
-    case, files = _wanted()
+def _new(form: ExportForm, case: Case | None, files: list[Evidence]) -> str:
     supplier_id = case.supplier_id if case else files[0].supplier_id
     return render_template(
         "vault/new_export.html",

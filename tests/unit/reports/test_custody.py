@@ -252,7 +252,7 @@ def test_a_case_is_exported_from_its_page(
     assert case is not None
     client = sign_in(make.user(RoleName.REVIEWER, name="Ida Sørli"))
     session.commit()
-    address = f"/vault/exports/new?case={case.number}"
+    address = f"/vault/exports/new/case/{case.number}"
     assert f'href="{address}"' in client.get(f"/r/cases/{case.number}").text
     assert "lot.json" in text_of(client.get(address))
     refused = client.post(address, data=WHAT | {"recipient": ""})
@@ -265,5 +265,5 @@ def test_a_case_is_exported_from_its_page(
         assert archive.read("files/0001-lot.json") == b"an image"
     assert client.get("/vault/exports/1/form.pdf").data.startswith(b"%PDF-")
     assert client.get("/vault/exports/2").status_code == 404
-    assert client.get("/vault/exports/new?evidence=x").status_code == 404
+    assert client.get("/vault/exports/new/file/x").status_code == 404
     assert client.get("/vault/exports/1/receipt").status_code == 409

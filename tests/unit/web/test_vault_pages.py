@@ -84,7 +84,7 @@ def addresses(
         "export_receipt": f"/vault/exports/{row.number}/receipt",
         "exports": "/vault/exports",
         "holds": "/vault/holds",
-        "new_export": f"/vault/exports/new?evidence={evidence.id}",
+        "new_export": f"/vault/exports/new/file/{evidence.id}",
         "new_hold": f"/vault/holds/new/{supplier.id}",
         "preview": "/vault/preview",
         "retention": "/vault/retention",
@@ -120,7 +120,7 @@ def test_each_role_sees_its_pages_and_no_others(
 @pytest.mark.parametrize(
     ("act", "may"),
     [
-        ("/vault/exports/new", {R.APPROVER, R.REVIEWER}),
+        ("/vault/exports/new/case/1", {R.APPROVER, R.REVIEWER}),
         ("/vault/preview", {R.ADMINISTRATOR}),
         ("/vault/retention", {R.ADMINISTRATOR}),
         ("/vault/holds/{hold}/ask", {R.ADMINISTRATOR, R.APPROVER}),
