@@ -1,5 +1,6 @@
 """The worker asks witnesses beside its other work; pages and the policy say what came of it."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
+from werkzeug.wrappers import Request as Asked
+from werkzeug.wrappers import Response
 
 from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
@@ -104,6 +107,39 @@ def test_a_witness_is_asked_only_where_a_key_of_the_log_is(watched: Watched, tmp
     watched.bench = replace(watched.bench, settings=elsewhere)
     watched.cosign()
     assert watched.session.scalars(select(Cosignature)).all() == []
+
+
+def test_a_witness_that_never_answers_delays_nothing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds its connection open to the end; checkpoints are signed and cosigned meanwhile."""
+    released, asked = threading.Event(), []
+
+    @Asked.application
+    def silent(request: Asked) -> Response:
+        asked.append(request.path)
+        released.wait(120)
+        return Response("", 200)
+
+    path = watched.bench.settings.witnesses
+    assert path is not None
+    with serving(silent) as url:
+        other = path.with_name("others")
+        other.write_text(path.read_text().replace("http://127.0.0.1:9", url))
+        watched.bench = replace(watched.bench, settings=replace(watched.bench.settings, witnesses=other))
+        monkeypatch.setattr("portal.jobs.cosigning.PATIENCE_SECONDS", 120)
+        cosigning = Cosigning(watched.bench)
+        for size in (1, 2, 3):
+            watched.record()
+            cosigning.look()
+            for address, thread in cosigning._asking.items():
+                if address != url:
+                    thread.join(60)
+            assert watched.session.scalar(select(func.max(Cosignature.size))) == size
+            watched.session.rollback()
+        released.set()
+        cosigning.stop()
+    assert asked == ["/add-checkpoint"]  # one question at a time
 
 
 def test_administrators_get_one_mail_when_a_witness_saw_another_history(watched: Watched, make: Make) -> None:

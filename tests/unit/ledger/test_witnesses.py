@@ -1,5 +1,6 @@
 """The log's side: witnesses of ours over real HTTP, and others that answer wrongly."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -239,6 +240,21 @@ def test_what_is_no_cosignature_is_a_trouble_and_stores_nothing(
     assert said in came.troubles[0]
     assert ledger.session.scalars(select(Cosignature)).all() == []
     assert [one.troubles for one in witnesses.silent(ledger.session, None)] == []
+
+
+def test_a_witness_that_does_not_answer_in_time_is_a_trouble(
+    ledger: Ledger, answering: Callable[[Answer], Witness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(ledger, 5)
+    released = threading.Event()
+
+    def wait(_request: Asked) -> Response:
+        released.wait(120)
+        return Response("", 200)
+
+    monkeypatch.setattr(HTTP, "timeout", 0.2)
+    assert "timed out" in ask(ledger, answering(wait)).troubles[0]
+    released.set()
 
 
 def test_a_witness_that_is_not_there_is_asked_ever_more_rarely(ledger: Ledger) -> None:
