@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -80,7 +81,20 @@ def lines(desk: Desk) -> bytes:
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("bundle")
+    with made_in(tmp_path_factory.mktemp("bundle")) as world:
+        yield world
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[World]:
+    """One of its own, for what would change the others'."""
+    (tmp_path / "fresh").mkdir()
+    with made_in(tmp_path / "fresh") as world:
+        yield world
+
+
+@contextmanager
+def made_in(folder: Path) -> Iterator[World]:
     settings = Settings(
         var_dir=folder / "var",
         secret_key="a key for tests that is long enough to be accepted",
@@ -156,7 +170,8 @@ def whole(world: World) -> bytes:
 
 
 @pytest.fixture(scope="package")
-def digests(world: World) -> bytes:
+def digests(world: World, whole: bytes) -> bytes:
+    """Of the same state as `whole`."""
     return world.bundle(digests_only=True)
 
 
