@@ -361,3 +361,25 @@ def test_fsck_names_what_was_tampered_with(
     assert done.returncode == 1
     assert not told["clean"]
     assert [fault for fault in told["faults"] if named in fault["where"]], told["faults"]
+
+
+# --- Bundles --------------------------------------------------------------------------------------
+
+
+def test_a_bundle_of_a_decided_case_is_verified_without_the_portal(demo: Played, tmp_path: Path) -> None:
+    """With thousands of attestations, and a key that is distrusted by now."""
+    for supplier in ("Nordhaven Cells", "Fenwick Energy"):
+        ((number,),) = demo.rows(
+            "select c.number from cases c join suppliers s on s.id = c.supplier_id "
+            "where s.name = ? and c.state = 'closed'",
+            supplier,
+        )
+        bundle = tmp_path / f"{number}.zip"
+        made = lotgate(demo.var, "bundle", f"case:{number}", "-o", str(bundle))
+        assert made.returncode == 0, made.stderr
+        done = lotgate(tmp_path / "elsewhere", "verify-bundle", str(bundle), "--json")
+        told = json.loads(done.stdout)
+        assert told["holds"], told
+        assert done.returncode == 3  # by its own keys: nobody gave a policy
+        assert told["own_policy"]
+        assert [text for text in told["steps"] if text.startswith("Verified again: 1 signed files")]

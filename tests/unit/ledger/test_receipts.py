@@ -156,7 +156,7 @@ def test_a_log_that_was_rewritten_does_not_continue_the_receipt_s(
     ledger.publish()
     folder = served(ledger, tmp_path / "log")
     tile = folder / tile_path(0, 0, 31)
-    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    tile.write_bytes(tile.read_bytes()[:64] + bytes(32) + tile.read_bytes()[96:])
     done = home.check("--tiles", str(folder))
     assert done.exit_code == 1
     assert "history was rewritten" in done.output

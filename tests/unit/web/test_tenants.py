@@ -32,7 +32,7 @@ from portal.models import metadata
 from portal.reassessment.models import ChangeKind
 from portal.reassessment.service import file_notice
 from portal.review.assessing import open_case
-from portal.review.models import CaseCause, ChangeRequest, DecisionKind
+from portal.review.models import CaseCause, ChangeRequest, Decision, DecisionKind
 from portal.review.service import assess, claim, decide
 from portal.submissions.questionnaires.service import attach_file, start_questionnaire
 from portal.suppliers.models import EntityRole, Supplier
@@ -168,6 +168,7 @@ def theirs(
     session.flush()
     ids = {
         "assessment_id": case.assessment_id,
+        "decision_id": session.scalars(select(Decision.id)).one(),
         "entity_id": carriers[0],
         "api.remove_entity entity_id": carriers[1],
         "evidence_id": evidence.id,

@@ -27,7 +27,7 @@ from tests.unit.reports.bundles.test_bundles import Files, checked, lotgate, pac
 def stamped(world: World, tmp_path_factory: pytest.TempPathFactory) -> Files:
     """The files of a bundle whose checkpoint was stamped by openssl, and then the log went on."""
     now = FixedClock(datetime.now(UTC))  # openssl stamps with the time that it is
-    with authority(tmp_path_factory.mktemp("tsa")) as tsa:
+    with authority(tmp_path_factory.mktemp("stamps") / "tsa") as tsa:
         actor = world.desk.make.actor(RoleName.ADMINISTRATOR)
         timestamping.add_authority(world.session, actor, world.clock, label="Clock", pem=tsa.anchor.pem)
         world.session.commit()
