@@ -43,6 +43,10 @@ class MonitorFolder:
         finally:
             os.close(lock)
 
+    def knows(self, origin: str) -> bool:
+        """Whether a checkpoint of this log was ever believed."""
+        return self._path(origin).exists()
+
     def followed(self, origin: str) -> Followed | None:
         """None for a log that was never seen. Raises LedgerError where the file is damaged."""
         found = self._load(self._path(origin))

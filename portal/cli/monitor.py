@@ -20,7 +20,7 @@ from portal.adapters.http import HttpClient
 from portal.adapters.mail import MailServer
 from portal.adapters.monitor_folder import MonitorFolder, Told
 from portal.clock import Clock, SystemClock, rfc3339
-from portal.errors import InvalidInput, LedgerError
+from portal.errors import InvalidInput, LedgerError, StorageFailed
 from portal.ledger.monitoring import (
     UNREACHABLE,
     About,
@@ -72,7 +72,7 @@ class Monitor:
     clock: Clock
 
     def look(self) -> Round:
-        """Check everything once. Nothing raises but damaged state of its own."""
+        """Check everything once."""
         found = Round()
         http = HttpClient(HTTP_SECONDS)
         logs = self._logs()
@@ -86,8 +86,11 @@ class Monitor:
         for number in range(1, max(logs) + 1):
             origin = logs.get(number, "")
             opened = seen.get(origin)
-            if opened is not None and self._follow(remotes[origin], opened, first_seq, found):
-                newest[origin] = opened.checkpoint
+            try:
+                if opened is not None and self._follow(remotes[origin], opened, first_seq, found):
+                    newest[origin] = opened.checkpoint
+            except (LedgerError, StorageFailed) as error:
+                found.add(origin, Trouble("state", error.message))
             known = newest.get(origin)
             first_seq = None if first_seq is None or known is None else first_seq + known.size
         self._check_receipts(remotes, newest, found)
@@ -121,7 +124,7 @@ class Monitor:
                 origin, Trouble("quorum", f"the checkpoint over {size:,} entries is cosigned by {who} only")
             )
         except Trouble as trouble:
-            if trouble.kind == "missing" and self.state.followed(origin) is None:
+            if trouble.kind == "missing" and not self.state.knows(origin):
                 found.notes.append(f"{origin}: has no checkpoint yet")
             else:
                 found.add(origin, trouble)
@@ -334,7 +337,9 @@ def monitor_command(
     if not port.isascii() or not port.isdigit():
         raise click.UsageError(f"--smtp: expected HOST or HOST:PORT, found {smtp!r}")
     mailing = (
-        Mailing(MailServer(host, int(port), mail_from, clock), mail_to, monitor.url) if mail_to else None
+        Mailing(MailServer(host.strip("[]"), int(port), mail_from, clock), mail_to, monitor.url)
+        if mail_to
+        else None
     )
     ending = threading.Event()
 

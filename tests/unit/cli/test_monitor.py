@@ -382,8 +382,8 @@ def test_a_damaged_state_is_told_and_nothing_is_believed(watched: Watched, damag
     elif damage == "edge":
         damage = json.dumps(content | {"edge": content["edge"] | {"0": content["edge"]["1"]}})
     path.write_text(damage)
-    status, output = watched.look()
-    assert (status, "is damaged: what was seen before is not known" in output) == (1, True)
+    noticed(watched, "is damaged: what was seen before is not known")
+    assert path.read_text() == damage
 
 
 def test_a_monitor_that_stays_tells_only_what_is_new_and_ends_when_asked(
