@@ -15,25 +15,28 @@ from portal.evidence.ports import BlobStore
 from portal.ledger import service as ledger
 from portal.retention.holds import in_force
 from portal.retention.models import Hold
-from portal.retention.preview import Preview, preview
+from portal.retention.preview import Preview, preview, still
 from portal.submissions.models import Attachment, Submission
 from portal.submissions.questionnaires.models import AnswerEvidence
 
 _STEP: Final = 100  # blobs looked at in one transaction
 
 
-def delete(session: Session, actor: Actor, clock: Clock, *, digest: str) -> Preview:
+def delete(
+    session: Session, actor: Actor, clock: Clock, *, digest: str, seen: Preview | None = None
+) -> Preview:
     """Delete what the preview with this digest shows, if that is still what the rules let go: nothing else.
 
-    Holds, cases and periods are judged anew in this transaction, and a hold waits for it or it for the hold.
-    The caller commits and enqueues `remove_bytes`. Raises NotAllowed, Conflict.
+    `seen`: the preview, made just before in a transaction that only reads, so that writers wait only while
+    its files are judged anew; else it is made here. They are judged in this transaction: a hold waits for it,
+    or it for the hold. The caller commits and enqueues `remove_bytes`. Raises NotAllowed, Conflict.
     """
     actor.must(Permission.ADMIN_RETENTION_MANAGE)
     if actor.user_id is None:
         raise NotAllowed("a deletion needs a person")
     ledger.take_turn(session)
-    seen = preview(session, clock)
-    if seen.digest != digest:
+    seen = seen or preview(session, clock)
+    if seen.digest != digest or not still(session, clock, seen):
         raise Conflict("What would go has changed since you saw it. Nothing was deleted: look at it again.")
     if not seen.goes:
         raise Conflict("There is nothing that may go.")

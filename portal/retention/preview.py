@@ -24,7 +24,7 @@ from portal.submissions.models import Attachment, Submission, SubmissionState
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import Product, Supplier
 
-MOST: Final = 5_000  # files that go at once: one transaction of the ledger
+MOST: Final = 2_000  # files that go at once: one transaction of the ledger
 KEPT_SHOWN: Final = 200
 OLD: Final = timedelta(days=365)  # what is younger is inside every period (rules.YEARS_MIN)
 _BATCH: Final = 500
@@ -113,6 +113,22 @@ def preview(session: Session, clock: Clock) -> Preview:
     named = [[item.file.id, item.file.sha256, item.rule, item.kept_until.isoformat()] for item in goes]
     digest = hashlib.sha256(canonical({"rules": in_force.digest, "evidence": named})).hexdigest()
     return Preview(in_force, tuple(goes), more, tuple(stays), stays_total, digest)
+
+
+def still(session: Session, clock: Clock, seen: Preview) -> bool:
+    """Whether every file that was seen to go would go now as well, under the same rules: holds, cases, uses
+    and periods are looked at anew, for these files only."""
+    in_force = rules.current(session)
+    if (in_force.version, in_force.digest) != (seen.rules.version, seen.rules.digest):
+        return False
+    judge = _Judge(session, in_force, frozen(session), today(clock))
+    for start in range(0, len(seen.goes), _BATCH):
+        batch = seen.goes[start : start + _BATCH]
+        ids = [item.file.id for item in batch]
+        there = session.scalar(select(func.count()).where(Evidence.id.in_(ids), alive()))
+        if there != len(ids) or list(judge.all([item.file for item in batch])) != list(batch):
+            return False
+    return True
 
 
 def _old(session: Session, before: datetime) -> Iterator[list[File]]:

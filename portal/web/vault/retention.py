@@ -6,9 +6,11 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange
 
+from portal.db import begin_reading, end_reading, open_session
 from portal.errors import Conflict, InvalidInput
-from portal.http.context import actor, clock, parts, session
+from portal.http.context import actor, clock, db, parts, session
 from portal.retention import read, rules, service
+from portal.retention.preview import Preview
 from portal.retention.rules import OF_PRODUCT, WORDS, YEARS_MAX, YEARS_MIN, Anchor, Kind, Rule, Rules
 from portal.web.people import asked_page, explain
 from portal.web.security import fresh
@@ -84,7 +86,8 @@ def preview() -> str:
 @blueprint.post("/preview")
 @fresh
 def delete() -> Response:
-    done = service.delete(session(), actor(), clock(), digest=request.form.get("digest", ""))
+    seen = _seen()
+    done = service.delete(session(), actor(), clock(), digest=request.form.get("digest", ""), seen=seen)
     parts().jobs.enqueue(session(), "remove_bytes")
     session().commit()
     count = len(done.goes)
@@ -98,6 +101,17 @@ def deleted() -> str:
     return render_template(
         "vault/deleted.html", page=read.deleted(session(), text=text, number=asked_page()), text=text
     )
+
+
+def _seen() -> Preview:
+    """What would go, looked up without holding up writers."""
+    session().rollback()
+    token = begin_reading()
+    try:
+        with open_session(db.engine) as own:
+            return service.preview(own, clock())
+    finally:
+        end_reading(token)
 
 
 def _rules(form: RulesForm | None) -> str:

@@ -27,6 +27,7 @@ from portal.review.service import assess
 from portal.submissions import service as submissions
 from portal.submissions.drafting import attach, start
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind, SubmissionState
+from portal.suppliers.models import Supplier
 from portal.verification import Outcome
 from tests.factories import Make
 from tests.factories.kept import Kept
@@ -173,6 +174,38 @@ def test_a_deletion_of_another_set_than_was_seen_is_refused(
     with pytest.raises(Conflict, match="changed since you saw it"):
         service.delete(session, administrator, clock, digest=seen.digest)
     assert session.scalars(select(Tombstone)).all() == []
+
+
+@pytest.mark.parametrize("meanwhile", ["a hold", "other rules", "another deletion", "a new use"])
+def test_a_deletion_of_what_was_judged_just_before_is_judged_anew(
+    session: TenantSession,
+    clock: FixedClock,
+    kept: Kept,
+    make: Make,
+    administrator: Actor,
+    meanwhile: str,
+) -> None:
+    """The preview was made in a transaction of its own, which held nobody up."""
+    product = kept.ended()
+    evidence = kept.delivered(product)
+    seen = preview(session, clock)
+    if meanwhile == "a hold":
+        actor = make.actor(RoleName.APPROVER)
+        service.place(
+            session, actor, clock, supplier_id=product.supplier_id, reference="INC-1", why="Fire in hall 3."
+        )
+    elif meanwhile == "other rules":
+        looser = {**DEFAULTS, Kind.LOT: Rule(Anchor.RECEIVED, 30)}
+        service.set_rules(session, administrator, clock, by_kind=looser, why="Longer.", version=0)
+    elif meanwhile == "another deletion":
+        delete_all(session, administrator, clock)
+    else:
+        other = make.product(session.get(Supplier, product.supplier_id))
+        kept.submission(
+            other, evidence, SubmissionKind.LOT, AttachmentRole.MANIFEST, SubmissionState.VERIFIED
+        )
+    with pytest.raises(Conflict, match="changed since you saw it"):
+        service.delete(session, administrator, clock, digest=seen.digest, seen=seen)
 
 
 def test_a_deletion_under_other_rules_than_were_seen_is_refused(
