@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from portal.clock import rfc3339
-from portal.errors import Conflict, Gone, NotFound, StorageFailed
+from portal.errors import Conflict, NotFound, StorageFailed
 from portal.evidence.models import Evidence, Tombstone
 from portal.evidence.ports import BlobStore
 from portal.ledger import logs
@@ -57,8 +57,7 @@ def write_bundle(
     the portal's logs.
 
     Memory grows with the number of files, not with their size. Raises NotFound, Conflict while there is no
-    log or entries wait, Gone where evidence was deleted, StorageFailed where it has other bytes than were
-    delivered.
+    log or entries wait, StorageFailed where evidence has other bytes than were delivered.
     """
     found = session.get(Assessment, assessment_id)
     if found is None:
@@ -71,8 +70,6 @@ def write_bundle(
         writer.add(path, data, what)
     if not digests_only:
         for row in telling.blobs():
-            if row.tombstone is not None:
-                raise Gone(f"{row.tombstone.told} A bundle with digests only can be made.")
             writer.copy(store, row)
     view = assessment_report(session, assessment_id, audience=Audience.SUPPLIER)
     writer.add(form.REPORT, render(view), "the report for people; nothing proves it")
