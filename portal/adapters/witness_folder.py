@@ -108,7 +108,7 @@ class WitnessFolder:
         origin = request.note.checkpoint.origin
         log = [key for key in self.logs() if key.name == origin]
         if not log:
-            raise Refused(Answer.UNKNOWN_LOG, f"the log {origin!r} is not known here")
+            raise Refused(f"the log {origin!r} is not known here", Answer.UNKNOWN_LOG)
         with self._hold(origin):
             checkpoint = judge(request, log, self.last(origin).checkpoint)
             lines = self.signer.cosign(checkpoint, clock)

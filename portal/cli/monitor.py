@@ -90,7 +90,7 @@ class Monitor:
                 if opened is not None and self._follow(remotes[origin], opened, first_seq, found):
                     newest[origin] = opened.checkpoint
             except (LedgerError, StorageFailed) as error:
-                found.add(origin, Trouble("state", error.message))
+                found.add(origin, Trouble(error.message, "state"))
             known = newest.get(origin)
             first_seq = None if first_seq is None or known is None else first_seq + known.size
         self._check_receipts(remotes, newest, found)
@@ -121,7 +121,7 @@ class Monitor:
             who = ", ".join(one.key.name for one in opened.by_witnesses) or "nobody"
             size = opened.checkpoint.size
             found.add(
-                origin, Trouble("quorum", f"the checkpoint over {size:,} entries is cosigned by {who} only")
+                origin, Trouble(f"the checkpoint over {size:,} entries is cosigned by {who} only", "quorum")
             )
         except Trouble as trouble:
             if trouble.kind == "missing" and not self.state.knows(origin):
@@ -147,7 +147,7 @@ class Monitor:
         except Trouble as trouble:
             if trouble.kind in {"fork", "rollback"}:
                 kept = self.state.keep_evidence(str(opened.note))
-                trouble = Trouble(trouble.kind, f"{trouble.message}. What it signed is kept in {kept}")
+                trouble = Trouble(f"{trouble.message}. What it signed is kept in {kept}", trouble.kind)
             found.add(origin, trouble)
             return False
         watched = hashlib.sha256(self.watch_key.encode()).hexdigest() if self.watch_key else ""
@@ -157,7 +157,7 @@ class Monitor:
         self.state.keep(origin, followed)
         if self.watch_key and first_seq is None:
             found.add(
-                origin, Trouble("policy", "is not searched for the supplier before all earlier logs are read")
+                origin, Trouble("is not searched for the supplier before all earlier logs are read", "policy")
             )
             return True
         try:
@@ -201,7 +201,7 @@ class Monitor:
             except Trouble as trouble:
                 found.add(where, trouble)
             except (OSError, UnicodeDecodeError) as error:
-                found.add(where, Trouble("receipt", f"it cannot be read: {error}"))
+                found.add(where, Trouble(f"it cannot be read: {error}", "receipt"))
         self.state.keep_checked_receipts(checked)
         found.notes.append(f"{count} receipts hold")
 
@@ -210,14 +210,14 @@ class Monitor:
         try:
             reply = http.get(f"{self.url}/ledger/policy", MAX_POLICY)
             if reply.status != 200:
-                raise Trouble(UNREACHABLE, f"{self.url}/ledger/policy: status {reply.status}")
+                raise Trouble(f"{self.url}/ledger/policy: status {reply.status}", UNREACHABLE)
             announced = TrustPolicy.parse(reply.body.decode())
         except Trouble as trouble:
             found.add("the portal's policy", trouble)
         except OSError as error:
-            found.add("the portal's policy", Trouble(UNREACHABLE, str(error)))
+            found.add("the portal's policy", Trouble(str(error), UNREACHABLE))
         except (LedgerError, UnicodeDecodeError) as error:
-            found.add("the portal's policy", Trouble("policy", str(error)))
+            found.add("the portal's policy", Trouble(str(error), "policy"))
         else:
             for key in announced.logs:
                 if key not in self.policy.logs:

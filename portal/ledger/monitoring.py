@@ -37,7 +37,7 @@ TILES: Final = 512  # that are in memory at once: 4 MiB
 class Trouble(LedgerError):
     """Something about a log does not hold. `kind` is a stable name."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, message: str, kind: str = "trouble") -> None:
         super().__init__(message)
         self.kind = kind
 
@@ -91,7 +91,7 @@ class RemoteLog:
         try:
             return self._fetch("checkpoint", MAX_NOTE).decode()
         except UnicodeDecodeError:
-            raise Trouble("signature", "the checkpoint is not text") from None
+            raise Trouble("the checkpoint is not text", "signature") from None
 
     def tree(self, size: int) -> Tree:
         return Tree(size, self._tile)
@@ -110,13 +110,13 @@ class RemoteLog:
             entries.append(data[at + 2 : at + 2 + length])
             at += 2 + length
         if len(entries) != width or at > len(data):
-            raise Trouble("entries", f"{path} does not hold {width} entries")
+            raise Trouble(f"{path} does not hold {width} entries", "entries")
         return entries
 
     def _fetch_tile(self, level: int, number: int, width: int) -> bytes:
         data = self._fetch_part(level, number, width, WIDTH * HASH)[: width * HASH]
         if len(data) != width * HASH:
-            raise Trouble("tile", f"{tile_path(level, number, width)} has {len(data)} bytes")
+            raise Trouble(f"{tile_path(level, number, width)} has {len(data)} bytes", "tile")
         return data
 
     def _fetch_part(self, level: int | str, number: int, width: int, limit: int) -> bytes:
@@ -130,18 +130,18 @@ class RemoteLog:
             return self._fetch(tile_path(level, number), limit)
         except Trouble as trouble:
             if trouble.kind == "missing":
-                raise Trouble("missing", f"{tile_path(level, number, width)} is not there") from None
+                raise Trouble(f"{tile_path(level, number, width)} is not there", "missing") from None
             raise
 
     def _fetch(self, path: str, limit: int) -> bytes:
         try:
             reply = self._http.get(f"{self._url}/{path}", limit)
         except OSError as error:
-            raise Trouble(UNREACHABLE, f"{self._url}/{path}: {error}") from None
+            raise Trouble(f"{self._url}/{path}: {error}", UNREACHABLE) from None
         if reply.status == 404:
-            raise Trouble("missing", f"{path} is not there")
+            raise Trouble(f"{path} is not there", "missing")
         if reply.status != 200:
-            raise Trouble(UNREACHABLE, f"{self._url}/{path}: status {reply.status}")
+            raise Trouble(f"{self._url}/{path}: status {reply.status}", UNREACHABLE)
         return reply.body
 
 
@@ -154,38 +154,38 @@ def believed(text: str, origin: str, policy: TrustPolicy) -> Opened:
         keys = [key for key in policy.logs if key.name == origin]
         return open_note(text, keys, list(policy.witnesses.values()))
     except LedgerError as error:
-        raise Trouble("signature", error.message) from None
+        raise Trouble(error.message, "signature") from None
 
 
 def demand_extension(remote: RemoteLog, new: Checkpoint, old: Checkpoint) -> None:
     """That `new` continues `old`, and that the tiles make its root. Raises Trouble."""
     if new.size < old.size:
-        raise Trouble("rollback", f"the log went back from {old.size:,} to {new.size:,} entries")
+        raise Trouble(f"the log went back from {old.size:,} to {new.size:,} entries", "rollback")
     if new.size == old.size:
         if new.root != old.root:
             raise Trouble(
-                "fork", f"two different logs of {new.size:,} entries are signed: history was rewritten"
+                f"two different logs of {new.size:,} entries are signed: history was rewritten", "fork"
             )
         return
     tree = remote.tree(new.size)
     if tree.root() != new.root:
-        raise Trouble("tile", f"the tiles do not make the root that is signed over {new.size:,} entries")
+        raise Trouble(f"the tiles do not make the root that is signed over {new.size:,} entries", "tile")
     if not old.size:
         if old.root != EMPTY:
-            raise Trouble("fork", "the root of an empty log is not that of nothing")
+            raise Trouble("the root of an empty log is not that of nothing", "fork")
         return
     proof, root = tree.consistency(old.size), tree.root_at(old.size)
     try:
         check_consistency(old.size, new.size, root, new.root, proof)
     except LedgerError:
         raise Trouble(
-            "tile", f"the tiles do not fit together below {old.size:,} entries: one is altered"
+            f"the tiles do not fit together below {old.size:,} entries: one is altered", "tile"
         ) from None
     if root != old.root:
         raise Trouble(
-            "fork",
             f"the log of {new.size:,} entries does not continue the one of {old.size:,} that was seen: "
             "history was rewritten",
+            "fork",
         )
 
 
@@ -214,7 +214,7 @@ def read_on(
         for level, number, data in grow(first, hashes, lambda level, *_: edge.get(level, b"")):  # noqa: B023
             width = tile_width(new.size, level, number)
             if remote.tile(level, number, width)[: len(data)] != data:
-                raise Trouble("tile", f"{tile_path(level, number, width)} is not what the entries make")
+                raise Trouble(f"{tile_path(level, number, width)} is not what the entries make", "tile")
             edge[level] = b"" if len(data) == WIDTH * HASH else data
         followed = replace(followed, read=end, edge={level: data for level, data in edge.items() if data})
         _demand_beginning(remote, new, followed)
@@ -228,9 +228,9 @@ def _bundle(remote: RemoteLog, size: int, number: int) -> list[bytes]:
     entries = remote.bundle(number, width)
     if b"".join(map(leaf_hash, entries)) != remote.tile(0, number, width):
         raise Trouble(
-            "entries",
             f"{tile_path('entries', number, width)} does not hash into {tile_path(0, number, width)}: "
             "one of them is altered",
+            "entries",
         )
     return entries
 
@@ -242,8 +242,8 @@ def _demand_beginning(remote: RemoteLog, new: Checkpoint, followed: Followed) ->
         check_consistency(followed.read, new.size, followed.root(), new.root, proof)
     except LedgerError:
         raise Trouble(
-            "entries",
             f"the first {followed.read:,} entries, as they were read, are not those of the signed log",
+            "entries",
         ) from None
 
 
@@ -266,8 +266,8 @@ def demand_receipt(
         proof = Proof.parse(text)
         opened = proof.check(Opening.load(proof.extra).leaf(), policy.logs, list(policy.witnesses.values()))
     except LedgerError as error:
-        raise Trouble("receipt", error.message) from None
+        raise Trouble(error.message, "receipt") from None
     origin = opened.checkpoint.origin
     if origin not in newest:
-        raise Trouble(UNREACHABLE, f"its log {origin} could not be read")
+        raise Trouble(f"its log {origin} could not be read", UNREACHABLE)
     demand_extension(remotes[origin], newest[origin], opened.checkpoint)

@@ -42,7 +42,7 @@ class Answer(IntEnum):
 class Refused(LedgerError):
     """A witness does not cosign. `size` is what it cosigned last, with OTHER_SIZE only."""
 
-    def __init__(self, answer: Answer, message: str, size: int | None = None) -> None:
+    def __init__(self, message: str, answer: Answer = Answer.MALFORMED, size: int | None = None) -> None:
         super().__init__(message)
         self.answer, self.size = answer, size
 
@@ -65,7 +65,7 @@ class Request:
         try:
             return cls._parse(body.decode())
         except (LedgerError, UnicodeDecodeError) as error:
-            raise Refused(Answer.MALFORMED, str(error)) from None
+            raise Refused(str(error), Answer.MALFORMED) from None
 
     @classmethod
     def _parse(cls, text: str) -> "Request":
@@ -88,23 +88,23 @@ def judge(request: Request, log: Sequence[VerifierKey], last: Checkpoint) -> Che
     """
     new = request.note.checkpoint
     if not log:
-        raise Refused(Answer.UNKNOWN_LOG, f"the log {new.origin!r} is not known here")
+        raise Refused(f"the log {new.origin!r} is not known here", Answer.UNKNOWN_LOG)
     try:
         opened(request.note, log)
     except LedgerError as error:
-        raise Refused(Answer.NOT_SIGNED, error.message) from None
+        raise Refused(error.message, Answer.NOT_SIGNED) from None
     if request.old > new.size:
         raise Refused(
-            Answer.MALFORMED, f"the old size is {request.old}, the checkpoint has {new.size} entries"
+            f"the old size is {request.old}, the checkpoint has {new.size} entries", Answer.MALFORMED
         )
     if request.old != last.size:
-        raise Refused(Answer.OTHER_SIZE, f"the last checkpoint here has {last.size} entries", last.size)
+        raise Refused(f"the last checkpoint here has {last.size} entries", Answer.OTHER_SIZE, last.size)
     if not new.size and new.root != EMPTY:
-        raise Refused(Answer.NOT_CONSISTENT, "the root of an empty log is the hash of nothing")
+        raise Refused("the root of an empty log is the hash of nothing", Answer.NOT_CONSISTENT)
     try:
         check_consistency(last.size, new.size, last.root, new.root, request.proof)
     except LedgerError as error:
-        raise Refused(Answer.NOT_CONSISTENT, error.message) from None
+        raise Refused(error.message, Answer.NOT_CONSISTENT) from None
     return new
 
 
