@@ -82,6 +82,7 @@ def verify_bundle(
         step(check_times(bundle, trust, roots, entries, clock))
         checking = _Checking(bundle, entries)
         for told in (
+            checking.subject,
             checking.evidence,
             checking.submissions,
             checking.keys,
@@ -118,7 +119,9 @@ class _Checking:
         self.bundle, self.entries = bundle, entries
         self.known: set[str] = {bundle.manifest["product"]["id"], bundle.manifest["supplier"]["id"]}
         self.supplier = str(bundle.manifest["supplier"]["id"])
+        self.product = str(bundle.manifest["product"]["id"])
         self.files: dict[str, dict[str, Any]] = {}
+        self.assessed: set[str] = set()
         self._documents: dict[str, dict[str, dict[str, Any]]] = {}
         self.runs: dict[str, dict[str, list[dict[str, str]]]] = {}
 
@@ -136,6 +139,25 @@ class _Checking:
                 self.known.add(row["id"])
             self._documents[folder] = found
         return self._documents[folder]
+
+    def subject(self) -> str:
+        """Whose product all of this is about."""
+        manifest, proven = self.bundle.manifest, []
+        model, name = manifest["product"]["model"], manifest["supplier"]["name"]
+        for kind, subject, said in (
+            ("product.created", self.product, {"model": model, "supplier": self.supplier}),
+            ("supplier.created", self.supplier, {"name": name}),
+        ):
+            found = self.entries.about(kind, subject)
+            proven.append(bool(found))
+            for entry in found:
+                differences(form.MANIFEST, entry, said)
+        words = "" if all(proven) else " (so says the portal: no entry of the ledger names them)"
+        return f"It is about assessment {manifest['number']} of {model} by {name}{words}."
+
+    def of_product(self, what: str, row: dict[str, Any]) -> None:
+        if row["product"] != self.product:
+            raise LedgerError(f"{what} is about product {row['product']}, this bundle is about another one")
 
     def evidence(self) -> str:
         for row in self.bundle.json(form.EVIDENCE):
@@ -165,6 +187,7 @@ class _Checking:
         checks = 0
         for row in self.documents("submissions").values():
             what = f"submission {row['id']}"
+            self.of_product(what, row)
             entry = self.entries.one("submission.made", row["id"], what)
             digests = sorted(f"sha256:{self.files[one['evidence']]['sha256']}" for one in row["files"])
             differences(what, entry, {"submission": row["kind"], "product": row["product"]})
@@ -235,13 +258,19 @@ class _Checking:
             if name != f"assessment/{row['number']}":
                 raise LedgerError(f"{name} is about assessment {row['number']}: the folder was renamed")
             self.known.add(row["id"])
+            self.assessed.add(row["id"])
             told.append(self._assessment(name, row))
-        if self.bundle.manifest["assessment"] not in self.known:
+        if self.bundle.manifest["assessment"] not in self.assessed:
             raise LedgerError("the assessment that the manifest names is not in the bundle")
         return f"Facts and policy give the same result again: {'; '.join(told)}."
 
     def _assessment(self, name: str, row: dict[str, Any]) -> str:
         what = f"assessment {row['number']}"
+        self.of_product(what, row)
+        if (row["id"] == self.bundle.manifest["assessment"]) != (
+            row["number"] == self.bundle.manifest["number"]
+        ):
+            raise LedgerError(f"{what}: {form.MANIFEST} names another number")
         facts_json, result_json = (self.bundle.read(f"{name}/{part}.json") for part in ("facts", "result"))
         digests = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in (facts_json, result_json)]
         entry = self.entries.one("assessment.made", row["id"], what)
@@ -301,6 +330,11 @@ class _Checking:
             self._exception(gap)
         for row in rows.values():
             what = f"decision {row['id']}"
+            self.of_product(what, row)
+            if row["assessment"] not in self.assessed:
+                raise LedgerError(
+                    f"{what} is about assessment {row['assessment']}, which is not in the bundle"
+                )
             entry = self.entries.one("decision.made", row["id"], what)
             said = {name: row[name] for name in ("decision", "effective", "seconds", "case", "product", "by")}
             if row["reason"] is not None:
@@ -321,6 +355,7 @@ class _Checking:
 
     def _exception(self, row: dict[str, Any]) -> None:
         what = f"accepted gap {row['control']} ({row['id']})"
+        self.of_product(what, row)
         granted = self.entries.about("exception.granted", row["id"])
         expected = {
             "product": row["product"],

@@ -332,7 +332,7 @@ def test_a_complete_one_is_submitted_verified_and_accepted_by_the_machine(
     assert (check.id, check.outcome) == ("questionnaire.complete", Outcome.PASS)
     assert f"All {view(desk, draft).progress.total} required questions" in check.reason
     told = select(Entry.kind).where(Entry.subject_id == draft.id)
-    assert desk.session.scalars(told).all() == ["submission.made"]
+    assert desk.session.scalars(told).all() == ["submission.made", "verification.ended"]
 
 
 def test_a_no_needs_no_file_and_is_for_the_policy_to_judge(desk: Desk, draft: Submission) -> None:

@@ -83,7 +83,7 @@ def edited(files: Files, name: str, edit: Callable[[Any], object]) -> Files:
 
 def test_everything_holds_and_each_step_says_so(world: World, whole: bytes) -> None:
     steps, warnings = checked(whole, world.policy)
-    assert len(steps) == 11
+    assert len(steps) == 12
     assert "Verified again: 1 signed files and 41 attestations" in steps[-1]
     assert not [text for text in warnings if "--policy" in text]
 
@@ -278,6 +278,26 @@ def key_trusted_again(files: Files) -> Files:
     return edited(files, name, lambda row: row.update(distrusted_from=None))
 
 
+def decision_of_another_product(files: Files) -> Files:
+    return edited(files, named(files, "decisions/"), lambda row: row.update(product="0" * 32))
+
+
+def decision_on_another_assessment(files: Files) -> Files:
+    return edited(files, named(files, "decisions/"), lambda row: row.update(assessment="0" * 32))
+
+
+def another_assessment(files: Files) -> Files:
+    return edited(files, "manifest.json", lambda row: row.update(assessment="0" * 32))
+
+
+def another_number(files: Files) -> Files:
+    return edited(files, "manifest.json", lambda row: row.update(number=99))
+
+
+def another_supplier(files: Files) -> Files:
+    return edited(files, "manifest.json", lambda row: row["supplier"].update(id="0" * 32))
+
+
 def missing_receipt(files: Files) -> Files:
     about = json.loads(files[named(files, "decisions/")])["id"]
     for name in [name for name in files if name.endswith(".tlog-proof")]:
@@ -336,6 +356,11 @@ TAMPERED: dict[Callable[[Files], Files], str] = {
     key_not_approved: "no receipt of an entry key.approved",
     key_for_another_purpose: r"purposes: the bundle says \['firmware'\]",
     key_trusted_again: "the ledger has another day from which it is distrusted",
+    decision_of_another_product: "this bundle is about another one",
+    decision_on_another_assessment: "which is not in the bundle",
+    another_assessment: "names another number",
+    another_number: "names another number",
+    another_supplier: "supplier: the bundle says '0000",
     missing_receipt: "no receipt of an entry decision.made is in the bundle",
     renamed_receipt: "the file was renamed",
     doubled_receipt: "the bundle has no checkpoint of log 2",
