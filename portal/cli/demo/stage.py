@@ -40,7 +40,7 @@ from portal.suppliers import service as suppliers
 from portal.suppliers.models import EntityRole, Product, SigningKey
 
 FILE_LIMIT = 64 << 20
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 300.0
 BUYER = "Meridian Data Centres"
 PEOPLE = (
     ("Rana Okafor", "rana.okafor@meridian.example", RoleName.REVIEWER),
