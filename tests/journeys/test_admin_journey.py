@@ -18,7 +18,7 @@ from tests.journeys.browsing import Script, Site, needs_chromium, press, scene
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 
 MOST_TABS = 250
-FILES = re.compile(r"/r/evidence/|\.pdf$|\.csv$|\.json$|\.zip$|/static/")
+FILES = re.compile(r"/r/evidence/|/receipt$|\.pdf$|\.csv$|\.json$|\.zip$|/static/")
 
 
 def set_scene(script: Script, folder: Path) -> None:
