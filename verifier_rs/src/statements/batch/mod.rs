@@ -26,7 +26,7 @@ use keys::Keys;
 const BLOCK_LINES: usize = 8192;
 const BLOCK_BYTES: usize = 10 * 1024 * 1024;
 /// Towards the end of a file blocks become smaller, so that all cores end together.
-const LEAST_BYTES: usize = 1024 * 1024;
+const LEAST_BYTES: usize = 256 * 1024;
 /// How often the caller's thread looks up from waiting.
 const TICK: Duration = Duration::from_millis(50);
 
