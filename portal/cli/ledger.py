@@ -109,7 +109,8 @@ def show_command() -> None:
         for quiet in witnesses.silent(session, witnesses.configured(settings.witnesses)):
             mark = "ALARM: " if quiet.alarm else ""
             for trouble in quiet.troubles:
-                click.echo(f"{mark}Witness {quiet.witness.name} ({quiet.witness.url}): {trouble}")
+                named = f"{quiet.witness.name} ({quiet.witness.url}), asked about {quiet.origin}"
+                click.echo(f"{mark}Witness {named}: {trouble}")
 
 
 @ledger_group.command("publish", help="Sign a checkpoint over what waits, as the worker does.")

@@ -13,6 +13,7 @@ from portal.db import TenantSession
 from portal.errors import LotgateError
 from portal.jobs.tasks import Bench, reading, writing
 from portal.ledger import witnesses
+from portal.ledger.models import Log
 from portal.ledger.ports import Purpose
 from portal.notices.service import queue_mail
 
@@ -29,7 +30,7 @@ class Cosigning:
         self._asking: dict[str, threading.Thread] = {}
 
     def look(self) -> None:
-        """Ask every witness that has yet to cosign the newest checkpoint and is not being asked."""
+        """Ask every witness that has yet to cosign the last checkpoint of a log and is not being asked."""
         policy = witnesses.configured(self.bench.settings.witnesses)
         if policy is None:
             return
@@ -37,11 +38,11 @@ class Cosigning:
             if not self._signs_here(session):
                 return
             due = witnesses.due(session, self.bench.clock, witnesses.addressed(policy))
-        for witness in due:
-            thread = self._asking.get(witness.url)
+        for one in due:
+            thread = self._asking.get(one.witness.url)
             if thread is None or not thread.is_alive():
-                thread = threading.Thread(target=self._ask, args=(witness,), name="witness", daemon=True)
-                self._asking[witness.url] = thread
+                thread = threading.Thread(target=self._ask, args=(one,), name="witness", daemon=True)
+                self._asking[one.witness.url] = thread
                 thread.start()
 
     def stop(self) -> None:
@@ -49,31 +50,31 @@ class Cosigning:
             thread.join(PATIENCE_SECONDS)
 
     def _signs_here(self, session: TenantSession) -> bool:
-        found = witnesses.newest(session)
-        if found is None:
+        newest = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+        if newest is None:
             return False
-        signer = signer_in(self.bench.settings, found[0].number, found[0].origin)
+        signer = signer_in(self.bench.settings, newest.number, newest.origin)
         return signer.keys.exists(Purpose.LOG_ED25519)
 
-    def _ask(self, witness: witnesses.Witness) -> None:
+    def _ask(self, due: witnesses.Due) -> None:
         try:
-            ask(self.bench, self._http, witness)
+            for number in due.logs:
+                ask(self.bench, self._http, due.witness, number)
         except (SQLAlchemyError, LotgateError, OSError) as error:
-            log.warning("asking a witness", witness=witness.name, error=str(error))
+            log.warning("asking a witness", witness=due.witness.name, error=str(error))
 
 
-def ask(bench: Bench, http: HttpClient, witness: witnesses.Witness) -> None:
-    """Ask one witness, keep what it answered, log what does not hold; mail administrators on an alarm."""
-    found = witnesses.ask(lambda: reading(bench), bench.clock, http, witness)
-    if found is None:
-        return
-    checkpoint, came = found
+def ask(bench: Bench, http: HttpClient, witness: witnesses.Witness, number: int) -> None:
+    """Ask one witness about one log, keep what it answered, log what does not hold; mail on an alarm."""
+    checkpoint, came = witnesses.ask(lambda: reading(bench), bench.clock, http, witness, number)
     with writing(bench) as session:
         new = witnesses.record(session, bench.clock, witness, checkpoint, came)
         if new and came.alarm:
             _mail_administrators(bench, session, witness, came.troubles)
     for trouble in new:
-        (log.error if came.alarm else log.warning)("witness", witness=witness.name, trouble=trouble)
+        (log.error if came.alarm else log.warning)(
+            "witness", witness=witness.name, ledger=number, trouble=trouble
+        )
 
 
 def _mail_administrators(

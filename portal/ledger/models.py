@@ -110,13 +110,14 @@ class Cosignature(Base):
 
 
 class WitnessState(Base):
-    """How asking one witness goes: when to ask again, and what the trouble is, empty where there is none.
+    """How asking a witness about one log goes: when to ask again; the trouble, empty where there is none.
 
     `alarm`: what the witness saw contradicts this log, so a person has to look.
     """
 
     __tablename__ = "ledger_witnesses"
     url: Mapped[str] = mapped_column(String(500), primary_key=True)
+    log: Mapped[int] = mapped_column(ForeignKey("ledger_logs.number"), primary_key=True, autoincrement=False)
     failures: Mapped[int]
     next_at: Mapped[datetime]
     trouble: Mapped[str] = mapped_column(Text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock
@@ -74,30 +74,46 @@ def addressed(policy: TrustPolicy) -> list[Witness]:
 # --- What is to be asked --------------------------------------------------------------------------
 
 
-def newest(session: Session) -> tuple[Log, SignedCheckpoint] | None:
-    """The newest checkpoint of the newest log that has one: the one that witnesses are asked for."""
-    log = session.scalars(select(Log).where(Log.head > 0).order_by(Log.number.desc()).limit(1)).first()
-    return (log, logs.checkpoint(session, log)) if log is not None else None
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A witness, and the logs (by number) whose last checkpoint it is to be offered now, in this order."""
+
+    witness: Witness
+    logs: tuple[int, ...]
 
 
-def missing(session: Session, witness: Witness, checkpoint: SignedCheckpoint) -> list[VerifierKey]:
-    """The keys of a witness that have not cosigned a checkpoint."""
-    rows = session.execute(
-        select(Cosignature.name, Cosignature.key_id).where(
-            Cosignature.log == checkpoint.log, Cosignature.size == checkpoint.size
-        )
-    )
-    there = {(name, key_id) for name, key_id in rows}
-    return [key for key in witness.keys if (key.name, key.id.hex()) not in there]
+def due(session: Session, clock: Clock, witnesses: Sequence[Witness]) -> list[Due]:
+    """Who is to be asked now: for the newest log, and for one closed log whose last checkpoint they missed.
+
+    One closed log at a time, the newest first, so that the newest log never waits for more than one question.
+    Each pair of witness and log has its own pauses: a log that a witness does not know holds up no other.
+    """
+    heads = session.execute(
+        select(Log.number, Log.head).where(Log.head > 0).order_by(Log.number.desc())
+    ).all()
+    newest = heads[0].number if heads else 0
+    there = _cosigned(session, tuple_(Cosignature.log, Cosignature.size).in_([tuple(one) for one in heads]))
+    resting = {
+        (state.url, state.log)
+        for state in session.scalars(select(WitnessState).where(WitnessState.next_at > clock.now()))
+    }
+    found = []
+    for one in witnesses:
+        wanted = [
+            log
+            for log, _ in heads
+            if (one.url, log) not in resting
+            and any((log, key.name, key.id.hex()) not in there for key in one.keys)
+        ]
+        if wanted:
+            found.append(Due(one, tuple(wanted[: 2 if wanted[0] == newest else 1])))
+    return found
 
 
-def due(session: Session, clock: Clock, witnesses: Sequence[Witness]) -> list[Witness]:
-    """Those that have not cosigned the newest checkpoint and may be asked again by now."""
-    found = newest(session)
-    if found is None:
-        return []
-    waiting = set(session.scalars(select(WitnessState.url).where(WitnessState.next_at > clock.now())))
-    return [one for one in witnesses if one.url not in waiting and missing(session, one, found[1])]
+def _cosigned(session: Session, which: ColumnElement[bool]) -> set[tuple[int, str, str]]:
+    """Log, name and key id of cosignatures."""
+    rows = session.execute(select(Cosignature.log, Cosignature.name, Cosignature.key_id).where(which))
+    return {(log, name, key_id) for log, name, key_id in rows}
 
 
 def last_size(session: Session, log: Log, witness: Witness) -> int:
@@ -145,16 +161,17 @@ class Told:
     alarm: bool = False
 
 
-def ask(reading: Reading, clock: Clock, http: Http, witness: Witness) -> tuple[SignedCheckpoint, Told] | None:
-    """Ask one witness for the newest checkpoint; nothing is stored. None where there is no checkpoint.
+def ask(
+    reading: Reading, clock: Clock, http: Http, witness: Witness, number: int
+) -> tuple[SignedCheckpoint, Told]:
+    """Offer one witness the last checkpoint of a log; nothing is stored. Raises NotFound where there is none.
 
     A witness that remembers another size is asked once more from that one. No session is open while the
     network is waited for.
     """
     with reading() as session:
-        if (found := newest(session)) is None:
-            return None
-        log, checkpoint = found
+        log = logs.find(session, number)
+        checkpoint = logs.checkpoint(session, log)
         old = last_size(session, log, witness)
         request = request_for(session, log, checkpoint, old)
     forgot: tuple[str, ...] = ()
@@ -165,7 +182,8 @@ def ask(reading: Reading, clock: Clock, http: Http, witness: Witness) -> tuple[S
             if size < old:
                 forgot = (f"it cosigned {old} entries before and states {size} now: it has lost its memory",)
             with reading() as session:
-                log, checkpoint = newest(session) or found
+                log = logs.find(session, number)
+                checkpoint = logs.checkpoint(session, log)
                 if size > checkpoint.size:
                     raise Contradiction(
                         f"it cosigned {size} entries of {log.origin}, here {checkpoint.size} were signed: "
@@ -210,7 +228,8 @@ def record(
     session: Session, clock: Clock, witness: Witness, checkpoint: SignedCheckpoint, came: Told
 ) -> list[str]:
     """Keep what holds, and how it went, in the caller's transaction. Returns the troubles that are new."""
-    wanted = missing(session, witness, checkpoint)
+    same = (Cosignature.log == checkpoint.log) & (Cosignature.size == checkpoint.size)
+    there = _cosigned(session, same)
     session.add_all(
         Cosignature(
             log=checkpoint.log,
@@ -221,11 +240,13 @@ def record(
             line=str(line.signature),
         )
         for line in came.lines
-        if line.key in wanted
+        if (checkpoint.log, line.key.name, line.key.id.hex()) not in there
     )
-    state = session.get(WitnessState, witness.url)
+    state = session.get(WitnessState, (witness.url, checkpoint.log))
     if state is None:
-        state = WitnessState(url=witness.url, failures=0, next_at=clock.now(), trouble="", alarm=False)
+        state = WitnessState(
+            url=witness.url, log=checkpoint.log, failures=0, next_at=clock.now(), trouble="", alarm=False
+        )
         session.add(state)
     before = state.trouble.split("\n")
     state.trouble, state.alarm = "\n".join(came.troubles), came.alarm
@@ -324,20 +345,28 @@ def standings(session: Session, log: Log) -> list[Standing]:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A configured witness that does not cosign at present, and why."""
+    """A configured witness that does not cosign a log at present, and why."""
 
     witness: Witness
+    origin: str
     troubles: tuple[str, ...]
     alarm: bool
 
 
 def silent(session: Session, policy: TrustPolicy | None) -> list[Silent]:
-    found = []
-    for witness in addressed(policy) if policy else ():
-        state = session.get(WitnessState, witness.url)
-        if state is not None and state.trouble:
-            found.append(Silent(witness, tuple(state.trouble.split("\n")), state.alarm))
-    return found
+    """Of the newest log, and of closed ones whose last checkpoint somebody missed."""
+    rows = session.execute(
+        select(WitnessState, Log.origin)
+        .join(Log, Log.number == WitnessState.log)
+        .where(WitnessState.trouble != "")
+        .order_by(Log.number.desc())
+    ).all()
+    return [
+        Silent(witness, origin, tuple(state.trouble.split("\n")), state.alarm)
+        for witness in (addressed(policy) if policy else ())
+        for state, origin in rows
+        if state.url == witness.url
+    ]
 
 
 # --- fsck -----------------------------------------------------------------------------------------

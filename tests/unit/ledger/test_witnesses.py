@@ -21,10 +21,10 @@ from portal.clock import FixedClock
 from portal.db import TenantSession
 from portal.errors import LedgerError
 from portal.ledger import logs, witnesses
-from portal.ledger.models import Cosignature, WitnessState
+from portal.ledger.models import Cosignature, Log, WitnessState
 from portal.ledger.notes import Kind, Note, VerifierKey, open_note
 from portal.ledger.policies import TrustPolicy
-from portal.ledger.witnesses import Told, Witness
+from portal.ledger.witnesses import Due, Told, Witness
 from tests.factories.histories import History
 from tests.factories.serving import serving
 from tests.unit.ledger.conftest import Ledger
@@ -50,9 +50,9 @@ def ask(ledger: Ledger, witness: Witness) -> Told:
     def reading() -> Iterator[TenantSession]:
         yield ledger.session
 
-    found = witnesses.ask(reading, ledger.clock, HTTP, witness)
-    assert found is not None
-    checkpoint, came = found
+    number = ledger.session.scalars(select(Log.number).order_by(Log.number.desc())).first()
+    assert number is not None
+    checkpoint, came = witnesses.ask(reading, ledger.clock, HTTP, witness, number)
     witnesses.record(ledger.session, ledger.clock, witness, checkpoint, came)
     ledger.session.commit()
     return came
@@ -83,7 +83,7 @@ def test_every_checkpoint_is_cosigned_by_both_keys_and_given_out_so(friend: Frie
     ledger = friend.ledger
     for count in (3, 1, 300):
         publish(ledger, count)
-        assert witnesses.due(ledger.session, ledger.clock, [friend.witness]) == [friend.witness]
+        assert witnesses.due(ledger.session, ledger.clock, [friend.witness]) == [Due(friend.witness, (1,))]
         assert friend.ask().troubles == ()
         assert witnesses.due(ledger.session, ledger.clock, [friend.witness]) == []
         newest = logs.checkpoint(ledger.session, ledger.log)
@@ -267,7 +267,7 @@ def test_a_witness_that_is_not_there_is_asked_ever_more_rarely(ledger: Ledger) -
         pauses.append((state.next_at - ledger.clock.now()).total_seconds())
         assert witnesses.due(ledger.session, ledger.clock, [witness]) == []
         ledger.clock.advance(timedelta(seconds=pauses[-1]))
-        assert witnesses.due(ledger.session, ledger.clock, [witness]) == [witness]
+        assert witnesses.due(ledger.session, ledger.clock, [witness]) == [Due(witness, (1,))]
     assert pauses[:4] == [5, 10, 20, 40]
     assert pauses[-1] == 900
 
