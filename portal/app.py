@@ -4,6 +4,8 @@ from inspect import iscoroutinefunction
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
+from werkzeug.routing import Map as Routes
 
 from portal import api, web
 from portal.adapters.blobs import LocalBlobStore
@@ -17,6 +19,13 @@ from portal.settings import Settings, secret_key
 from portal.submissions.ports import JobQueue
 
 
+class Number(IntegerConverter):
+    """`<int:…>` in an address: what no database takes (64 bits) is not there, rather than an error."""
+
+    def __init__(self, routes: Routes) -> None:
+        super().__init__(routes, max=(1 << 63) - 1)
+
+
 def create_app(
     settings: Settings,
     *,
@@ -27,6 +36,7 @@ def create_app(
     app = Flask(
         "portal", template_folder=str(data_folder("templates")), static_folder=str(PACKAGE / "static")
     )
+    app.url_map.converters["int"] = Number
     app.config.update(
         SECRET_KEY=secret_key(settings),
         SQLALCHEMY_ENGINES={"default": settings.database},

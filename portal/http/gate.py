@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from flask import Flask, abort, after_this_request, flash, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_security import current_user, logout_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy.exc import OperationalError
@@ -52,9 +53,27 @@ CONFINED_TO: Final = frozenset(
         "security.verify",
     }
 )
-# The same for everyone: nobody is asked who they are.
-STATIC: Final = frozenset({"static", "bootstrap.static"})
+# The same for everyone: nobody is asked who they are, and caches between need not care either.
+STATIC: Final = frozenset(
+    {
+        "static",
+        "bootstrap.static",
+        "log.checkpoint",
+        "log.policy",
+        "log.stamp",
+        "log.stamped",
+        "log.tile",
+    }
+)
 csrf = CSRFProtect()
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Sessions in signed cookies, for what depends on who asks; the rest may be cached for everybody."""
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if request.endpoint not in STATIC:
+            super().save_session(app, session, response)  # type: ignore[arg-type]
 
 
 def init_app(app: Flask) -> None:
@@ -62,6 +81,7 @@ def init_app(app: Flask) -> None:
         WTF_CSRF_CHECK_DEFAULT=False,  # the gate asks, once it knows who it is
         WTF_CSRF_TIME_LIMIT=None,  # lives as long as the session
     )
+    app.session_interface = Sessions()
     csrf.init_app(app)
     limits.init_app(app)
     app.before_request(_begin)  # before anybody asks the database
@@ -109,7 +129,7 @@ def identify() -> Actor | None:
 
 def wants_page() -> bool:
     """Whether the asker is a person with a browser rather than a program."""
-    return not request.path.startswith(("/api/", "/files/"))
+    return not request.path.startswith(("/api/", "/files/", "/ledger/")) or request.endpoint == "log.index"
 
 
 def _begin() -> None:

@@ -6,7 +6,7 @@ Nothing here tells one supplier of another (portal/ledger/leaves.py), so nobody 
 import re
 from typing import Final
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 from sqlalchemy import select
 
 from portal.errors import NotFound
@@ -25,6 +25,16 @@ _TILE: Final = re.compile(
     r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+@blueprint.after_request
+def for_everybody(response: Response) -> Response:
+    """Pages of others may read the log's files; what is not there yet may be there a second later."""
+    if request.endpoint != "log.index":
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 @blueprint.get("/")

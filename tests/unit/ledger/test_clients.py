@@ -194,6 +194,29 @@ def test_tiles_are_kept_for_ever_and_checkpoints_not_at_all(ledger: Ledger, clie
     assert checkpoint.text == logs.checkpoint(ledger.session, ledger.log).note
 
 
+def test_every_cache_may_keep_a_tile_for_everybody_and_none_that_it_is_missing(
+    ledger: Ledger, client: FlaskClient
+) -> None:
+    """Whoever asks: a signed-in browser, a page of another site, a program. A tile comes a second later."""
+    ledger.add(600)
+    ledger.publish()
+    client.get("/account/sign-in")  # from now on this browser has a cookie
+    for path, cached in (
+        ("1/tile/0/001", "public, max-age=31536000, immutable"),
+        ("1/tile/entries/002.p/88", "public, max-age=31536000, immutable"),
+        ("1/checkpoint", "no-store"),
+        ("policy", "no-store"),
+        ("1/tile/0/002", "no-store"),
+        ("2/checkpoint", "no-store"),
+    ):
+        headers = client.get(f"/ledger/{path}").headers
+        assert headers["Cache-Control"] == cached, path
+        assert "Vary" not in headers
+        assert "Set-Cookie" not in headers
+        assert headers["Access-Control-Allow-Origin"] == "*"
+        assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -214,12 +237,17 @@ def test_tiles_are_kept_for_ever_and_checkpoints_not_at_all(ledger: Ledger, clie
         "1/tile/0/٠٠٠",
         "1/tile/entries/002.p/89",
         "x/checkpoint",
+        "9999999999/checkpoint",
+        "99999999999999999999/checkpoint",
+        "1/stamps/99999999999999999999.tsr",
     ],
 )
 def test_what_is_not_there_answers_404(ledger: Ledger, client: FlaskClient, path: str) -> None:
     ledger.add(600)
     ledger.publish()
-    assert client.get(f"/ledger/{path}").status_code == 404
+    answer = client.get(f"/ledger/{path}")
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert "Set-Cookie" not in answer.headers
 
 
 def test_a_log_without_a_checkpoint_answers_404(ledger: Ledger, client: FlaskClient) -> None:
