@@ -57,6 +57,8 @@ def verify_receipt_command(
         if tiles is not None:
             _compare(point, trust, newer, tiles, step)
         told["holds"] = True
+        if not as_json:
+            click.echo(f"\nWhat the entry says:\n{json.dumps(told['entry'], indent=2)}")
     except LedgerError as error:
         told["refused"] = error.message
         if not as_json:

@@ -3,7 +3,7 @@
 import struct
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import UnaryExpression, delete, func, insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -220,24 +220,51 @@ def receipt(session: Session, entry: Entry) -> Proof | None:
     if log is None:
         return None
     index = entry.seq - log.first_seq
-    found = best_checkpoint(session, log, index)
-    path = tree(session, log, found.size).inclusion(index)
-    return Proof.of(index, path, signed_note(session, found), opening(entry).dump())
+    return proof(session, log, entry, best_checkpoint(session, log, index))
+
+
+def proof(session: Session, log: Log, entry: Entry, checkpoint: SignedCheckpoint) -> Proof:
+    """That an entry of a log is in the tree of one of its checkpoints, which is over it."""
+    index = entry.seq - log.first_seq
+    path = tree(session, log, checkpoint.size).inclusion(index)
+    return Proof.of(index, path, signed_note(session, checkpoint), opening(entry).dump())
 
 
 def best_checkpoint(session: Session, log: Log, index: int) -> SignedCheckpoint:
     """What a receipt for an entry rests on: of the last checkpoints over it, the newest that most witnesses
     cosigned. So a checkpoint that witnesses have yet to see costs no receipt its quorum.
     """
-    cosigned = session.execute(
+    return checkpoint(session, log, _most_cosigned(session, log, index, Cosignature.size.desc()))
+
+
+def first_checkpoint(session: Session, log: Log, index: int) -> SignedCheckpoint:
+    """What a document about an entry rests on: of the first checkpoints over it, the first that most
+    witnesses cosigned. It stays the same, however the log grows. Raises NotFound while there is none.
+    """
+    if (cosigned := _most_cosigned(session, log, index, Cosignature.size.asc())) is not None:
+        return checkpoint(session, log, cosigned)
+    found = session.scalars(
+        select(SignedCheckpoint)
+        .where(SignedCheckpoint.log == log.number, SignedCheckpoint.size > index)
+        .order_by(SignedCheckpoint.size)
+        .limit(1)
+    ).first()
+    if found is None:
+        raise NotFound(f"no checkpoint of log {log.number} has entry {index}")
+    return found
+
+
+def _most_cosigned(session: Session, log: Log, index: int, order: UnaryExpression[int]) -> int | None:
+    """The size, the nearest in that order; None where no witness has cosigned any over the entry."""
+    rows = session.execute(
         select(Cosignature.size, func.count())
         .where(Cosignature.log == log.number, Cosignature.size > index)
         .group_by(Cosignature.size)
-        .order_by(Cosignature.size.desc())
+        .order_by(order)
         .limit(LOOK_BACK)
     ).all()
-    best = max(cosigned, key=lambda row: (row[1], row[0]), default=None)
-    return checkpoint(session, log, best[0] if best else None)
+    most = max((count for _, count in rows), default=0)
+    return next((size for size, count in rows if count == most), None)
 
 
 def receipt_about(session: Session, kind: str, subject_id: str) -> Proof:

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from io import BytesIO
@@ -14,7 +14,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydyf import PDF, Stream
-from weasyprint import HTML
+from weasyprint import HTML, Attachment
 from weasyprint.css import ColorProfile
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
@@ -135,10 +135,26 @@ def page(template: str, **values: object) -> str:
 
 def render(view: ReportView) -> bytes:
     """The report as a tagged PDF/A; takes a few seconds. Raises TooMany after waiting too long for others."""
-    return lay_out(html(view), identifier(view), {"areas.svg": area_scores(view.result.areas)})
+    receipts = [
+        Attachment(
+            string=one.text,
+            name=one.name,
+            description=f"Receipt: {one.title}",
+            created=view.latest_at,
+            modified=view.latest_at,
+            relationship="Supplement",
+        )
+        for one in view.receipts.values()
+    ]
+    return lay_out(html(view), identifier(view), {"areas.svg": area_scores(view.result.areas)}, receipts)
 
 
-def lay_out(text: str, name: bytes, charts: Mapping[str, bytes] | None = None) -> bytes:
+def lay_out(
+    text: str,
+    name: bytes,
+    charts: Mapping[str, bytes] | None = None,
+    attachments: Sequence[Attachment] = (),
+) -> bytes:
     """HTML as a tagged PDF/A whose identifier is made from `name`. Raises TooMany as `render` does."""
     if not _ONE_AT_A_TIME.acquire(timeout=WAIT_SECONDS):
         raise TooMany("other reports are being made: try again in a minute")
@@ -152,6 +168,7 @@ def lay_out(text: str, name: bytes, charts: Mapping[str, bytes] | None = None) -
                 pdf_variant=PDF_VARIANT,
                 pdf_identifier=name,
                 pdf_tags=True,
+                attachments=attachments,
                 finisher=_accessible,
             )
         return file.getvalue()

@@ -8,7 +8,7 @@ from portal.errors import NotFound
 from portal.policy.facts import Facts
 from portal.policy.model import builtin
 from portal.policy.result import Result
-from portal.reports.anchored import checkpoint_of
+from portal.reports.anchored import checkpoint_of, receipts_of
 from portal.reports.decided import Deciding, case_of
 from portal.reports.proof import Proof
 from portal.reports.summary import summarise
@@ -53,6 +53,7 @@ def assessment_report(
     policy = builtin()
     policy_title = policy.title if policy.digest == assessment.policy_digest else assessment.policy_id
     entries = deciding.ledger()
+    checkpoint = checkpoint_of(session, entries)
     buyer = session.scalar(select(Organisation).where(Organisation.kind == OrganisationKind.BUYER))
     return ReportView(
         audience=audience,
@@ -104,5 +105,6 @@ def assessment_report(
         evidence=evidence,
         comments=deciding.comments(),
         ledger=entries,
-        checkpoint=checkpoint_of(session, entries),
+        checkpoint=checkpoint,
+        receipts=receipts_of(session, entries) if checkpoint else {},
     )

@@ -1,6 +1,6 @@
 """What a report shows, frozen: the PDF (and any later form of the report) sees nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -240,6 +240,15 @@ class DifferenceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt as a file (C2SP tlog-proof@v1) that goes into the report."""
+
+    name: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerRow:
     title: str
     seq: int
@@ -305,3 +314,4 @@ class ReportView:
     comments: Part[CommentRow]
     ledger: tuple[LedgerRow, ...]
     checkpoint: CheckpointView | None  # None while there is none over all of `ledger`
+    receipts: Mapping[int, Receipt]  # by entry of the ledger; empty while there is no checkpoint

@@ -6,7 +6,7 @@ Nothing here tells one supplier of another (portal/ledger/leaves.py), so nobody 
 import re
 from typing import Final
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, g, render_template, request
 from sqlalchemy import select
 
 from portal.errors import NotFound
@@ -96,6 +96,14 @@ def stamped(number: int, size: int) -> Response:
     """The bytes that are stamped: the signed note as the log made it. Raises NotFound."""
     note = stamps.stamped_bytes(session(), _stamp(number, size))
     return Response(note, content_type="text/plain; charset=utf-8", headers={"Cache-Control": _FOR_EVER})
+
+
+@blueprint.app_template_global()
+def receipts_given() -> bool:
+    """Whether there is a log: without one, pages offer no receipts and no bundles."""
+    if "receipts_given" not in g:
+        g.receipts_given = session().scalars(select(Log.number).limit(1)).first() is not None
+    return bool(g.receipts_given)
 
 
 @blueprint.app_template_global()
