@@ -129,3 +129,40 @@ def test_receipts_of_decisions_and_assessments(
         proof = client.get(f"/{side}/assessments/{assessment.id}/receipt").get_data(as_text=True)
         assert Opening.load(Proof.parse(proof).extra).facts["kind"] == "assessment.made"
     assert stranger.get(f"/s/assessments/{assessment.id}/receipt").status_code == 404
+
+
+def test_pages_offer_receipts_and_bundles_only_where_a_log_is(
+    scene: Scene,
+    make: Make,
+    sign_in: SignIn,
+    session: TenantSession,
+    clock: FixedClock,
+    settings: Settings,
+) -> None:
+    assessment = scene.assess()
+    case = scene.case(assessment, number=12)
+    decision = scene.decide(
+        case, assessment, DecisionKind.REJECT, by="Ida Sørli", reason="No.", settled=assessment
+    )
+    reviewer, supplier = sign_in(make.user(RoleName.REVIEWER)), sign_in(scene.author)
+    offered = {
+        "/r/cases/12": (reviewer, ("/r/cases/12/bundle.zip", f"/r/decisions/{decision.id}/receipt")),
+        f"/r/assessments/{assessment.id}": (
+            reviewer,
+            tuple(f"/r/assessments/{assessment.id}/{what}" for what in ("bundle.zip", "receipt")),
+        ),
+        f"/s/products/{scene.product.id}": (
+            supplier,
+            tuple(f"/s/assessments/{assessment.id}/{what}" for what in ("bundle.zip", "receipt")),
+        ),
+    }
+    for page, (client, addresses) in offered.items():
+        text = client.get(page).text
+        assert "report.pdf" in text, page
+        assert not [one for one in addresses if one in text], page
+    publish(session, clock, settings)
+    for page, (client, addresses) in offered.items():
+        text = client.get(page).text
+        for address in addresses:
+            assert f'href="{address}' in text, page
+            assert client.get(address).status_code == 200, address
