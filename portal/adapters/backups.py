@@ -256,8 +256,10 @@ def restore(
     `despite_damage`. Raises Conflict where there is a database already.
     """
     target, database = database_file(settings), folder / f"{backup.name}.db"
-    if target.exists():
-        raise Conflict(f"{target} is there already. Move it away first: nothing is overwritten.")
+    # A log that a killed portal left (-wal) would be played into the database that takes its place.
+    for path in (target, *(target.with_name(target.name + end) for end in ("-wal", "-shm", "-journal"))):
+        if path.exists():
+            raise Conflict(f"{path} is there already. Move it away first: nothing is overwritten.")
     _demand_copy(database, backup)
     damaged: list[str] = []
     kept, into = LocalBlobStore(folder / "evidence"), LocalBlobStore(settings.store)

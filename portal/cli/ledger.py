@@ -13,7 +13,7 @@ from portal.clock import SystemClock
 from portal.db import TenantSession, open_engine, open_session
 from portal.errors import Conflict, LedgerError
 from portal.ledger import logs, stamps, witnesses
-from portal.ledger.audit import compare_memory
+from portal.ledger.audit import compare_keys, compare_memory
 from portal.ledger.models import Log, SignedCheckpoint, StampTrouble
 from portal.ledger.ports import Purpose
 from portal.ledger.service import Fault
@@ -60,16 +60,15 @@ def publish_waiting(settings: Settings, session: TenantSession) -> Iterator[Sign
 
 
 def signer_faults(settings: Settings, session: TenantSession) -> Iterator[Fault]:
-    """On the host that signs: what the signer remembers beside what the database says."""
-    log = logs.open_log(session)
-    if log is None:
-        return
-    signer = signer_in(settings, log.number, log.origin)
-    try:
-        if signer.keys.exists(Purpose.LOG_ED25519):
-            yield from compare_memory(session, log, signer.memory.last(log.origin))
-    except LedgerError as error:
-        yield Fault(f"the signer of log {log.number}", error.message)
+    """On the host that signs: what the signers know and remember beside what the database says."""
+    for log in session.scalars(select(Log).order_by(Log.number)).all():
+        signer = signer_in(settings, log.number, log.origin)
+        try:
+            if signer.keys.exists(Purpose.LOG_ED25519):
+                yield from compare_keys(log, signer.verifier_keys())
+                yield from compare_memory(session, log, signer.memory.last(log.origin))
+        except LedgerError as error:
+            yield Fault(f"the signer of log {log.number}", error.message)
 
 
 @ledger_group.command("create", help="Make keys and open a log. Entries that wait are published into it.")

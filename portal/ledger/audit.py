@@ -1,6 +1,6 @@
 """Does the log say what the ledger says? Everything is made again from the entries and compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,7 +9,7 @@ from portal.errors import LedgerError
 from portal.ledger import logs, stamps
 from portal.ledger.leaves import tag
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile, WatchKey
-from portal.ledger.notes import Checkpoint, open_note
+from portal.ledger.notes import Checkpoint, VerifierKey, open_note
 from portal.ledger.service import Fault
 from portal.ledger.tree import HASH, WIDTH, leaf_hash, root_of_full, tile_path, tile_width
 
@@ -28,17 +28,30 @@ def audit(session: Session) -> Iterator[Fault]:
     yield from stamps.audit(session)
 
 
+def compare_keys(log: Log, held: Sequence[VerifierKey]) -> Iterator[Fault]:
+    """The keys that the signer has beside those that the database names: with others, all could be forged."""
+    if logs.verifier_keys(log) != list(held):
+        yield Fault(
+            f"log {log.number}",
+            "its keys in the database are not those that its signer has: they, and what they signed, were "
+            "replaced",
+        )
+
+
 def compare_memory(session: Session, log: Log, signed: Checkpoint | None) -> Iterator[Fault]:
-    """The signer's memory beside the database: neither may know of more than the other."""
+    """The signer's memory beside the database: neither may know of more than the other. A log that was closed
+    because a restored database had less of it than was signed stays as it is.
+    """
     where = f"the signer's memory of log {log.number}"
     if signed is None:
-        yield Fault(where, "is missing: nothing more will be signed")
-    elif signed.size != log.head:
+        if log.open:
+            yield Fault(where, "is missing: nothing more will be signed")
+    elif signed.size < log.head or (log.open and signed.size > log.head):
         yield Fault(
             where,
             f"says that {signed.size} entries were signed, the database says {log.head}: one was put back",
         )
-    elif signed.root != logs.tree(session, log).root():
+    elif signed.size == log.head and signed.root != logs.tree(session, log).root():
         yield Fault(where, "has another root than the log: history was rewritten")
 
 

@@ -207,9 +207,12 @@ def entry_bundle(session: Session, log: Log, number: int, width: int) -> bytes:
 
 
 def log_of(session: Session, entry: Entry) -> Log | None:
-    """The log that has published an entry; None while it waits for its checkpoint."""
+    """The log that has published an entry; None while it waits for its checkpoint.
+
+    A log that was closed before it had any begins where the next one does: the later counts.
+    """
     log = session.scalars(
-        select(Log).where(Log.first_seq <= entry.seq).order_by(Log.first_seq.desc()).limit(1)
+        select(Log).where(Log.first_seq <= entry.seq).order_by(Log.number.desc()).limit(1)
     ).first()
     return log if log is not None and entry.seq < log.first_seq + log.head else None
 

@@ -11,6 +11,10 @@ from portal.ledger.ports import Keys, Purpose, SignedMemory
 from portal.ledger.tree import EMPTY, Tree, check_consistency
 
 PURPOSES: Final = (Purpose.LOG_ED25519, Purpose.LOG_ML_DSA_44)
+WHAT_TO_DO: Final = (
+    "Bring back the right database, or, where it is lost, end this log with `lotgate ledger close` and open "
+    "the next with `lotgate ledger create`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +69,22 @@ class LogSigner:
         if last is None:
             raise LedgerError(
                 f"nothing is known of what was signed for {self.origin}: this signer did not create it, or "
-                "its memory is lost. It signs nothing: that could contradict what is already published"
+                "its memory is lost. It signs nothing: that could contradict what is already published. "
+                f"{WHAT_TO_DO}"
             )
         if tree.size < last.size:
             raise LedgerError(
                 f"the log {self.origin} has {tree.size} entries, {last.size} were signed: the database is "
-                "older than what was published (a restored backup?). Nothing is signed"
+                f"older than what was published (a restored backup?). Nothing is signed. {WHAT_TO_DO}"
             )
         proof = tree.consistency(last.size) if 0 < last.size < tree.size else []
-        check_consistency(last.size, tree.size, last.root, checkpoint.root, proof)
+        try:
+            check_consistency(last.size, tree.size, last.root, checkpoint.root, proof)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{self.origin}: {error.message} (after a restored backup, or because somebody changed the "
+                f"database: `lotgate fsck` tells). Nothing is signed. {WHAT_TO_DO}"
+            ) from None
 
     def _signed(self, checkpoint: Checkpoint, time: int) -> Note:
         ed25519, ml_dsa = self.verifier_keys()

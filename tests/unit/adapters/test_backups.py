@@ -214,6 +214,19 @@ def test_nothing_is_overwritten(site: Site) -> None:
         site.restore(made)
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_the_log_of_a_lost_database_is_not_played_into_the_restored_one(site: Site, end: str) -> None:
+    """A portal that was killed leaves one; moving only lotgate.db away would damage what is brought back."""
+    made = site.take()
+    site.lose()
+    left = site.settings.var_dir / f"lotgate.db{end}"
+    left.write_bytes(b"what the killed portal had not yet moved into its database")
+    with pytest.raises(Conflict, match=f"lotgate.db{end} is there already. Move it away first"):
+        site.restore(made)
+    left.unlink()
+    assert site.restore(made) == []
+
+
 def test_an_altered_database_is_refused(site: Site) -> None:
     made = site.take()
     site.lose()

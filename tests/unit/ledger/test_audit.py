@@ -1,14 +1,17 @@
 """What fsck finds in the log: each corruption by name, and nothing on a clean system."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from portal.adapters.keys import KeyFolder
 from portal.ledger import logs
-from portal.ledger.audit import audit, compare_memory
+from portal.ledger.audit import audit, compare_keys, compare_memory
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile, WatchKey
 from portal.ledger.notes import Checkpoint
+from portal.ledger.signing import PURPOSES, LogSigner
 from tests.unit.ledger.conftest import OURS, THEIRS, Ledger
 
 
@@ -134,3 +137,33 @@ def test_the_signer_remembers_more_less_or_something_else(clean: Ledger) -> None
     assert "700 entries were signed, the database says 601" in told(Checkpoint(last.origin, 700, last.root))
     assert "301 entries were signed" in told(Checkpoint(last.origin, 301, last.root))
     assert "another root" in told(Checkpoint(last.origin, 601, bytes(32)))
+
+
+def test_a_closed_log_is_held_against_its_signer_too(clean: Ledger) -> None:
+    """Who can write the database alone may not rewrite what was ended: the signer knew its last root."""
+    last = clean.signer.memory.last(clean.log.origin)
+    assert last is not None
+    logs.close(clean.session, clean.clock, clean.log)
+    log = clean.log
+
+    def told(signed: Checkpoint | None) -> str:
+        return "".join(fault.text for fault in compare_memory(clean.session, log, signed))
+
+    assert told(last) == ""
+    assert told(None) == ""  # it was ended: what it remembered is not needed any more
+    assert told(Checkpoint(last.origin, 700, last.root)) == ""  # ended after a restore that lost 99
+    assert "301 entries were signed, the database says 601" in told(Checkpoint(last.origin, 301, last.root))
+    assert "another root" in told(Checkpoint(last.origin, 601, bytes(32)))
+
+
+def test_other_keys_in_the_database_than_at_the_signer_are_named(clean: Ledger, tmp_path: Path) -> None:
+    """With keys of his own a forger could sign every checkpoint anew."""
+    held = clean.signer.verifier_keys()
+    assert list(compare_keys(clean.log, held)) == []
+    forger = LogSigner(clean.log.origin, KeyFolder(tmp_path / "forged"), clean.signer.memory)
+    for purpose in PURPOSES:
+        forger.keys.create(purpose)
+    clean.session.execute(update(Log).values(keys="\n".join(map(str, forger.verifier_keys()))))
+    clean.session.commit()
+    clean.session.expire_all()
+    assert "were replaced" in "".join(fault.text for fault in compare_keys(clean.log, held))

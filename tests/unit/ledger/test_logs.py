@@ -357,3 +357,18 @@ def test_a_log_is_closed_and_the_next_goes_on_behind_it(ledger: Ledger, tmp_path
     proof = ledger.receipt(3)
     assert proof.index == 0
     proof.check(Opening.load(proof.extra).leaf(), second.verifier_keys())
+
+
+def test_a_log_that_was_closed_empty_keeps_no_receipt_back(ledger: Ledger, tmp_path: Path) -> None:
+    """Made under the wrong name, say, and closed at once: the next one begins at the same entry."""
+    logs.close(ledger.session, ledger.clock, ledger.log)
+    memory = MemoryFile(tmp_path / "second" / "signed")
+    second = LogSigner("portal.example/ledger/2", KeyFolder(tmp_path / "second" / "keys"), memory)
+    logs.create(ledger.session, ledger.clock, second)
+    ledger.add(3)
+    logs.publish(ledger.session, ledger.clock, second)
+    ledger.session.commit()
+    for seq in range(3):
+        proof = ledger.receipt(seq)
+        assert proof.note.checkpoint.origin == second.origin
+        proof.check(Opening.load(proof.extra).leaf(), second.verifier_keys())
