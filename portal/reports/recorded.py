@@ -19,6 +19,7 @@ from portal.review.effects import exception_facts
 from portal.review.models import Assessment, GrantedException, PolicyVersion
 from portal.submissions.models import CheckRecord
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
+from portal.suppliers import timestamping
 from portal.suppliers.keys import key_facts
 from portal.suppliers.models import KeyState, SigningKey
 
@@ -148,11 +149,40 @@ def keys(session: Session) -> Iterator[Fault]:
             yield Fault(where, f"distrusted from: the database says {since}, the ledger says {said}")
 
 
+def authorities(session: Session) -> Iterator[Fault]:
+    """Each time-stamp authority: added, and removed if and only if the ledger says so."""
+    known: set[str] = set()
+    for row in timestamping.ever(session):
+        known.add(row.id)
+        where = f"time-stamp authority {row.id}"
+        added, removed = (
+            _about(session, kind, row.id) for kind in (timestamping.ADDED, timestamping.REMOVED)
+        )
+        if len(added) != 1:
+            yield Fault(where, f"has {len(added)} entries {timestamping.ADDED} in the ledger, expected one")
+        if len(removed) != (row.removed_at is not None):
+            state = "removed" if row.removed_at else "in use"
+            yield Fault(where, f"is {state}; the ledger has {len(removed)} entries {timestamping.REMOVED}")
+        for entry in (*added, *removed):
+            by = row.added_by if entry.kind == timestamping.ADDED else row.removed_by
+            body, about = _body(entry), timestamping.facts(row) | {"by": by}
+            # Entries of the first form do not name the certificate's text.
+            yield from _differences(where, entry, body, {name: about[name] for name in about if name in body})
+    removals = {entry.subject_id: entry for entry in _entries(session, timestamping.REMOVED)}
+    for entry in _entries(session, timestamping.ADDED):
+        gone = removals.get(entry.subject_id)
+        # Removals of the first form do not say when it was added: they took the row away.
+        if entry.subject_id not in known and (gone is None or "added" in _body(gone)):
+            told = f"tells of time-stamp authority {entry.subject_id}, which is not in the database"
+            yield Fault(f"ledger entry {entry.seq}", told)
+
+
 RULES = (
     ("verification.ended", runs),
     ("policy.adopted", policies),
     ("exception.granted, exception.ended", exceptions),
     ("key.registered, key.approved, key.rejected, key.distrusted", keys),
+    ("timestamp_authority.added, timestamp_authority.removed", authorities),
 )
 
 

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.db import Base, Digest, Id, SupplierOwned, enum_column
@@ -163,16 +163,33 @@ class RevocationList(SupplierOwned, Base):
     brought_at: Mapped[datetime]
 
 
+def _in_use(column: str) -> Index:
+    """Different among those that were not removed."""
+    remains = text("removed_at IS NULL")
+    name = f"ix_timestamp_authorities_{column}_in_use"
+    return Index(name, column, unique=True, sqlite_where=remains, postgresql_where=remains)
+
+
 class TimestampAuthority(Base):
-    """A certificate whose time stamps count, its own or those of authorities below it; for all suppliers."""
+    """A certificate whose time stamps count, its own or those of authorities below it; for all suppliers.
+
+    The row stays when it is removed: what was verified by its word can be verified again.
+    """
 
     __tablename__ = "timestamp_authorities"
+    __table_args__ = (
+        CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="removed"),
+        _in_use("label"),
+        _in_use("fingerprint"),
+    )
     id: Mapped[Id]
-    label: Mapped[str] = mapped_column(String(100), unique=True)
+    label: Mapped[str] = mapped_column(String(100))
     pem: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(String(500))
-    fingerprint: Mapped[str] = mapped_column(String(80), unique=True)
+    fingerprint: Mapped[str] = mapped_column(String(80))
     not_before: Mapped[datetime | None]
     not_after: Mapped[datetime | None]
     added_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
     added_at: Mapped[datetime]
+    removed_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    removed_at: Mapped[datetime | None]

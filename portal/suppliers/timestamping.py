@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
-from portal.clock import Clock
+from portal.clock import Clock, rfc3339
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound, Problem, TrustError
 from portal.ledger import service as ledger
 from portal.suppliers.models import TimestampAuthority
@@ -20,6 +20,8 @@ from portal.verification import Trust, inspect_key
 PEM_MAX: Final = 64 * 1024
 LABEL_MAX: Final = 100
 AUTHORITIES_MAX: Final = 100
+ADDED: Final = "timestamp_authority.added"
+REMOVED: Final = "timestamp_authority.removed"
 _REFUSED: Final = "The time-stamp authority was not added."
 
 
@@ -61,28 +63,41 @@ def add_authority(
     )
     session.add(row)
     session.flush()
-    _enter(session, actor, clock, "timestamp_authority.added", row)
+    ledger.append(session, clock, ADDED, row.id, facts(row) | {"by": actor.user_id})
     return row
 
 
 def remove_authority(session: Session, actor: Actor, clock: Clock, authority_id: str) -> TimestampAuthority:
-    """Believe it no more: from the next verification on its stamps prove nothing. Raises NotFound."""
+    """Believe it no more: from the next verification on its stamps prove nothing. Its row stays, for bundles
+    of what was verified while it counted. Raises NotFound."""
     actor.must(Permission.ADMIN_TRUST_MANAGE)
-    row = session.get(TimestampAuthority, authority_id)
-    if row is None:
+    if actor.user_id is None:
+        raise NotAllowed("a time-stamp authority is removed by a person")
+    row = session.get(TimestampAuthority, authority_id, with_for_update=True, populate_existing=True)
+    if row is None or row.removed_at is not None:
         raise NotFound("There is no such time-stamp authority.")
-    _enter(session, actor, clock, "timestamp_authority.removed", row)
-    session.delete(row)
+    row.removed_by, row.removed_at = actor.user_id, clock.now()
     session.flush()
+    about = facts(row) | {"added": rfc3339(row.added_at)}
+    ledger.append(session, clock, REMOVED, row.id, about | {"by": actor.user_id})
     return row
 
 
 def authorities(session: Session) -> Sequence[TimestampAuthority]:
-    return session.scalars(select(TimestampAuthority).order_by(TimestampAuthority.label)).all()
+    """Those that count now."""
+    wanted = select(TimestampAuthority).where(TimestampAuthority.removed_at.is_(None))
+    return session.scalars(wanted.order_by(TimestampAuthority.label)).all()
+
+
+def ever(session: Session) -> Sequence[TimestampAuthority]:
+    """Those that count and those that were removed."""
+    return session.scalars(
+        select(TimestampAuthority).order_by(TimestampAuthority.added_at, TimestampAuthority.id)
+    ).all()
 
 
 def entries(session: Session) -> list[Entry]:
-    """As the verifier takes them."""
+    """Those that count now, as the verifier takes them."""
     return [Entry(row.label, row.pem) for row in authorities(session)]
 
 
@@ -90,12 +105,11 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _enter(session: Session, actor: Actor, clock: Clock, kind: str, row: TimestampAuthority) -> None:
-    body = {
+def facts(row: TimestampAuthority) -> dict[str, object]:
+    """What the entries of its addition and its removal say of it."""
+    return {
         "label": row.label,
         "certificate": row.subject,
         "fingerprint": row.fingerprint,
         "key": ledger.digest(row.pem),
-        "by": actor.user_id,
     }
-    ledger.append(session, clock, kind, row.id, body)

@@ -10,9 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, select, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from portal.accounts.models import Organisation, OrganisationKind
+from portal.accounts.models import Organisation, OrganisationKind, User
 from portal.cli.database import alembic_config, migrate
 from portal.clock import FixedClock
 from portal.db import open_engine, open_session
@@ -23,7 +23,7 @@ from portal.models import metadata
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.shown import shown
 from portal.submissions.models import Submission, SubmissionKind
-from portal.suppliers.models import Component, Product, Supplier
+from portal.suppliers.models import Component, Product, Supplier, TimestampAuthority
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -131,6 +131,52 @@ def test_what_images_said_of_themselves_becomes_part_of_their_report(engine: Eng
     image = shown(reports['{"version": "1.2.3+0"}'])
     assert image is not None
     assert [(name, value.text) for name, value in image.groups[0].facts] == [("Version", "1.2.3+0")]
+
+
+def authority(added_by: str, **values: object) -> TimestampAuthority:
+    given = {"label": "Clock", "pem": "pem", "subject": "CN=Clock", "fingerprint": "sha256:1"} | values
+    return TimestampAuthority(**given, added_by=added_by, added_at=NOW)
+
+
+def test_time_stamp_authorities_come_along_and_stay_when_they_are_removed(engine: Engine) -> None:
+    config: Config = alembic_config()
+    with_rows(engine)
+    with open_session(engine) as session:
+        person = User(
+            organisation_id="s" * 32,
+            email="ada@example.org",
+            name="Ada",
+            active=True,
+            fs_uniquifier="ada",
+            created_at=NOW,
+        )
+        session.add(person)
+        session.flush()
+        someone = person.id
+        session.add(authority(someone))
+        session.add(authority(someone, label="Old", removed_by=someone, removed_at=NOW))
+        session.commit()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0017")
+        assert connection.execute(text("SELECT label FROM timestamp_authorities")).scalars().all() == [
+            "Clock"
+        ]
+    migrate(engine)
+    with open_session(engine) as session:
+        row = session.scalars(select(TimestampAuthority)).one()
+        assert (row.label, row.removed_at) == ("Clock", None)
+        session.add(authority(someone))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()
+        row = session.scalars(select(TimestampAuthority)).one()
+        row.removed_by, row.removed_at = someone, NOW
+        session.add(authority(someone))
+        session.commit()
+        row.removed_by = None
+        with pytest.raises(IntegrityError):
+            session.flush()
 
 
 @pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET kind = 'x'", "DELETE FROM ledger_entries"])

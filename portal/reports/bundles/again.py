@@ -110,6 +110,7 @@ class _Trusting:
             TimestampAuthority(row["label"], row["pem"])
             for row in self.authorities
             if self._until("timestamp_authority.added", row["id"], seq)
+            and not self._until("timestamp_authority.removed", row["id"], seq)
         ]
         return trust_of(counted, crls=crls, timestamp_authorities=added)
 
@@ -153,8 +154,22 @@ class _One:
             self._compare(recorded, self._firmware(trust))
             done.files += 1
         elif "lot.signature" in recorded and self._blob(self.row, "signature") is not None:
-            self._compare(recorded, self._lot(trust))
+            self._compare(recorded, self._lot_of(run, recorded["lot.signature"]))
             done.files += 1
+
+    def _lot_of(self, run: int, recorded: str) -> dict[str, Outcome]:
+        """After new attestations a run takes this check over from the one before: then what counted there
+        counts."""
+        earlier = [
+            one.seq
+            for one in self.entries.about("verification.ended", self.row["id"])
+            if one.facts.get("run", run) < run
+        ]
+        for seq in (self._seq(run), *reversed(earlier)):
+            made = self._lot(self.trusting.before(seq))
+            if made["lot.signature"].value == recorded:
+                break
+        return made
 
     def _seq(self, run: int) -> int:
         """The first entry that tells of the run: what counts came before it."""

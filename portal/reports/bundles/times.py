@@ -1,5 +1,6 @@
 """Time stamps (RFC 3161) in a bundle: when the entries were there at the latest, by somebody else's word."""
 
+import hashlib
 from typing import Final
 
 from portal.clock import Clock
@@ -8,7 +9,7 @@ from portal.ledger.notes import Note, decoded, opened
 from portal.ledger.policies import TrustPolicy
 from portal.ledger.proofs import MAX_PROOF_FILE
 from portal.ledger.tree import MAX_PROOF, check_consistency
-from portal.reports.bundles.opened import Bundle, Entries, Roots
+from portal.reports.bundles.opened import Bundle, Entries, Roots, differences
 from portal.verification import Outcome, TimestampAuthority, Trust, inspect_key, verify_timestamp
 
 TOKEN_MAX: Final = 256 * 1024
@@ -29,13 +30,20 @@ def check_times(bundle: Bundle, trust: TrustPolicy, roots: Roots, entries: Entri
 
 
 def _believed(bundle: Bundle, entries: Entries) -> list[TimestampAuthority]:
+    """Those that were not removed. That the others were added as they stand here is checked too: they may
+    have counted for evidence (again.py)."""
     found = []
     for name in bundle.folder("authorities"):
         row = bundle.json(name)
         entry = entries.one("timestamp_authority.added", row["id"], name)
         if inspect_key(row["pem"]).fingerprint != entry.facts["fingerprint"]:
             raise LedgerError(f"{name}: its certificate is not the one that was added")
-        found.append(TimestampAuthority(row["label"], row["pem"]))
+        said = {"label": row["label"], "fingerprint": row["fingerprint"]}
+        if "key" in entry.facts:  # entries of the first form do not name the text
+            said["key"] = f"sha256:{hashlib.sha256(row['pem'].encode()).hexdigest()}"
+        differences(name, entry, said)
+        if not entries.about("timestamp_authority.removed", row["id"]):
+            found.append(TimestampAuthority(row["label"], row["pem"]))
     return found
 
 

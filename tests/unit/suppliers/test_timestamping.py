@@ -98,3 +98,16 @@ def test_its_stamps_count_until_it_is_removed(session, add, anchor, administrato
     assert found() == ("pass", "timestamp")
     timestamping.remove_authority(session, administrator, clock, row.id)
     assert found() == ("not_applicable", "receipt")
+
+
+def test_its_row_stays_and_another_may_take_its_name_and_its_key(session, add, administrator, clock):
+    row = add()
+    timestamping.remove_authority(session, administrator, clock, row.id)
+    assert (timestamping.authorities(session), timestamping.ever(session)) == ([], [row])
+    assert (row.removed_by, row.removed_at) == (administrator.user_id, clock.now())
+    with pytest.raises(NotFound):
+        timestamping.remove_authority(session, administrator, clock, row.id)
+    again = add()
+    assert timestamping.authorities(session) == [again]
+    entries = session.scalars(select(Entry).where(Entry.kind == timestamping.REMOVED)).all()
+    assert [entry.subject_id for entry in entries] == [row.id]

@@ -158,7 +158,10 @@ def test_time_stamp_authorities_are_added_shown_and_removed(
     assert "CN=Release authority" in shown
     assert "Expired" not in shown
     assert client.post(f"{page}/{row_id}/remove").location == page
-    assert session.scalars(select(TimestampAuthority)).all() == []
+    assert session.scalars(select(TimestampAuthority)).one().removed_at is not None
+    session.rollback()
+    assert "No time-stamp authorities" in client.get(page).text
+    assert client.post(f"{page}/{row_id}/remove").status_code == 404
     session.rollback()
     assert client.post(f"{page}/{row_id}/remove").status_code == 404
 

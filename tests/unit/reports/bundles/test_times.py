@@ -1,6 +1,7 @@
 """Time stamps in a bundle, and the comparison of a bundle with today's log."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -84,6 +85,36 @@ def test_a_stamp_is_refused(world: World, stamped: Files, tamper: object, said: 
     assert callable(tamper)
     with pytest.raises(LotgateError, match=said):
         checked(packed(tamper(stamped)), world.policy)
+
+
+def test_a_stamp_by_an_authority_that_was_removed_counts_no_more(
+    world: World, stamped: Files, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither in a bundle that is made then, nor where the stamp is put into it."""
+    row = timestamping.authorities(world.session)[0]
+    timestamping.remove_authority(
+        world.session, world.desk.make.actor(RoleName.ADMINISTRATOR), world.clock, row.id
+    )
+    world.session.commit()
+    world.publish()
+    files = unpacked(world.bundle())
+    assert not [name for name in files if name.endswith(".tsr")]
+    name = f"authorities/{row.id}.json"
+    files |= {
+        one: stamped[one] for one in (name, *(name_of(stamped, end) for end in (".tsr", ".checkpoint")))
+    }
+    log = logs.find(world.session, 1)
+    sizes = (int(name_of(stamped, ".tsr").split("/")[-1].removesuffix(".tsr")), log.head)
+    path = logs.tree(world.session, log, sizes[1]).consistency(sizes[0])
+    files[name_of(stamped, ".consistency")] = "".join(f"{b64encode(one).decode()}\n" for one in path).encode()
+    for kind in (timestamping.ADDED, timestamping.REMOVED):
+        entry = logs.entry_about(world.session, kind, row.id)
+        assert entry is not None
+        proof = logs.receipt(world.session, entry)
+        assert proof is not None
+        files[f"ledger/1/entries/{proof.index:012d}.tlog-proof"] = str(proof).encode()
+    with pytest.raises(LotgateError, match="the time stamp does not count"):
+        checked(packed(files), world.policy)
 
 
 # --- Online -----------------------------------------------------------------------------------------

@@ -1,0 +1,167 @@
+"""Whom the portal believed when it verified: removed or replaced since, a bundle brings it along."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import rfc8785
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from sqlalchemy import select, text
+
+from portal.accounts.models import RoleName
+from portal.review.assessing import assess
+from portal.review.models import Assessment, CaseCause
+from portal.suppliers import timestamping
+from portal.suppliers.models import TimestampAuthority
+from tests.unit.reports.bundles.conftest import World, made_in
+from tests.unit.reports.bundles.test_bundles import Files, checked, packed, refusal, unpacked
+from tests.unit.reports.bundles.test_recorded import faults
+from tests.unit.verification.authority import Identity, root
+from tests.unit.verification.syntax import time_stamp
+
+
+def assessed(world: World) -> Files:
+    """The files of the bundle of a new assessment."""
+    desk = world.desk
+    assess(world.session, world.clock, desk.product.id, cause="test", case_cause=CaseCause.SUBMISSION)
+    world.session.commit()
+    found = world.session.scalars(select(Assessment).order_by(Assessment.number.desc())).first()
+    assert found is not None
+    world.decided = found
+    world.publish()
+    return unpacked(world.bundle())
+
+
+def add(world: World, pem: str, label: str = "Clock") -> TimestampAuthority:
+    actor = world.desk.make.actor(RoleName.ADMINISTRATOR)
+    row = timestamping.add_authority(world.session, actor, world.clock, label=label, pem=pem)
+    world.session.commit()
+    return row
+
+
+def remove(world: World, row: TimestampAuthority) -> None:
+    actor = world.desk.make.actor(RoleName.ADMINISTRATOR)
+    timestamping.remove_authority(world.session, actor, world.clock, row.id)
+    world.session.commit()
+
+
+def stamped_firmware(world: World, clock_root: Identity, version: str) -> str:
+    """What the portal says of the time stamp of a new image."""
+    desk, now = world.desk, world.clock.now()
+    stamping = clock_root.issue(
+        "Clock",
+        usages=[ExtendedKeyUsageOID.TIME_STAMPING],
+        critical_usages=True,
+        start=now - timedelta(90),
+        end=now + timedelta(90),
+    )
+    image = desk.keys.image(None, version)
+    signature = desk.keys.sign("maker", image)
+    token = desk.put(time_stamp(signature, stamping, now - timedelta(minutes=1)), "image.tsr")
+    made = desk.firmware(image, version, signature, timestamp_id=token)
+    return desk.checks(made)["timestamp"].outcome
+
+
+def authorities(files: Files) -> list[str]:
+    return [name for name in files if name.startswith("authorities/")]
+
+
+@dataclass
+class Removed:
+    """A portal on which an authority counted for one image, and not for those before and after it."""
+
+    world: World
+    anchor: Identity
+    row: TimestampAuthority
+    files: Files
+
+
+@pytest.fixture(scope="module")
+def removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Removed]:
+    with made_in(tmp_path_factory.mktemp("removed")) as world:
+        now = world.clock.now()
+        anchor = root("Clock root", start=now - timedelta(900), end=now + timedelta(900))
+        assert stamped_firmware(world, anchor, "3.0.0") == "not_applicable"
+        row = add(world, anchor.pem)
+        assert stamped_firmware(world, anchor, "3.1.0") == "pass"
+        remove(world, row)
+        assert stamped_firmware(world, anchor, "3.2.0") == "not_applicable"
+        remove(world, add(world, anchor.pem))  # one by whose word nothing was verified
+        yield Removed(world, anchor, row, assessed(world))
+
+
+def test_an_authority_counts_for_what_was_verified_between_its_addition_and_its_removal(
+    removed: Removed,
+) -> None:
+    assert authorities(removed.files) == [f"authorities/{removed.row.id}.json"]
+    steps, warnings = checked(packed(removed.files), removed.world.policy)
+    assert "Verified again: 4 signed files" in steps[-1]
+    assert not [text for text in warnings if "not verified again" in text]
+    assert faults(removed.world) == []
+
+
+def test_a_bundle_without_the_authority_that_counted_is_refused(removed: Removed) -> None:
+    files = dict(removed.files)
+    del files[f"authorities/{removed.row.id}.json"]
+    assert "of which this bundle tells nothing" in refusal(packed(files), removed.world)
+
+
+def forgeries(removed: Removed) -> dict[str, dict[str, str]]:
+    now = removed.world.clock.now()
+    key, own = removed.anchor.key, root("My clock", start=now - timedelta(9), end=now + timedelta(9)).pem
+    twin = root("Another", key=key, start=now - timedelta(9), end=now + timedelta(9)).pem
+    return {
+        "is not the one that was added": {"pem": own},
+        "key: the bundle says 'sha256:": {"pem": twin},  # the same key in another certificate
+        "label: the bundle says 'Greenwich'": {"label": "Greenwich"},
+    }
+
+
+def test_a_forged_authority_is_refused(removed: Removed) -> None:
+    name = f"authorities/{removed.row.id}.json"
+    row = json.loads(removed.files[name])
+    for said, values in forgeries(removed).items():
+        changed = removed.files | {name: rfc8785.dumps(row | values)}
+        assert said in refusal(packed(changed), removed.world)
+    forged = row | {"id": "f" * 32}
+    changed = removed.files | {f"authorities/{'f' * 32}.json": rfc8785.dumps(forged)}
+    said = refusal(packed(changed), removed.world)
+    assert "no receipt of an entry timestamp_authority.added is in the bundle" in said
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (
+            "UPDATE timestamp_authorities SET removed_at = NULL, removed_by = NULL",
+            "is in use; the ledger has 1",
+        ),
+        ("UPDATE timestamp_authorities SET removed_by = 'x' || removed_by", "by: the database says x"),
+        ("UPDATE timestamp_authorities SET added_by = 'x' || added_by", "by: the database says x"),
+        ("UPDATE timestamp_authorities SET label = 'Greenwich'", "label: the database says Greenwich"),
+        ("UPDATE timestamp_authorities SET pem = pem || ' '", "key: the database says sha256:"),
+        ("DELETE FROM timestamp_authorities", "which is not in the database"),
+        (
+            "DELETE FROM ledger_entries WHERE kind = 'timestamp_authority.removed'",
+            "is removed; the ledger has 0",
+        ),
+        ("DELETE FROM ledger_entries WHERE kind = 'timestamp_authority.added'", "has 0 entries"),
+    ],
+)
+def test_an_authority_of_which_the_ledger_tells_otherwise_is_named(
+    removed: Removed, tamper: str, said: str
+) -> None:
+    session = removed.world.session
+    about = "subject_id" if "ledger_entries" in tamper else "id"
+    where = f"{'AND' if 'WHERE' in tamper else 'WHERE'} {about} = '{removed.row.id}'"
+    try:
+        session.execute(text("PRAGMA defer_foreign_keys = ON"))
+        session.execute(text(f"{tamper} {where}"))
+        session.expire_all()
+        found = faults(removed.world)
+        assert [fault for fault in found if said in fault], found
+    finally:
+        session.rollback()
+        session.expire_all()
