@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import click
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal.adapters.keys import signer_in
 from portal.cli.database import prepare
@@ -15,6 +15,7 @@ from portal.errors import Conflict, LedgerError
 from portal.ledger import logs, stamps, witnesses
 from portal.ledger.audit import compare_keys, compare_memory
 from portal.ledger.models import Log, SignedCheckpoint, StampTrouble
+from portal.ledger.notes import Checkpoint
 from portal.ledger.ports import Purpose
 from portal.ledger.service import Fault
 from portal.ledger.signing import PURPOSES
@@ -45,9 +46,18 @@ def origin_of(settings: Settings, number: int) -> str:
 
 
 def create_log(settings: Settings, session: TenantSession) -> Log:
+    """Numbers under which this host signed for a database that is lost are passed over."""
     number = logs.next_number(session)
+    while (last := _remembered(settings, number)) is not None and last.size:
+        number += 1
     signer = signer_in(settings, number, origin_of(settings, number))
-    return logs.create(session, SystemClock(), signer)
+    return logs.create(session, SystemClock(), signer, number)
+
+
+def _remembered(settings: Settings, number: int) -> Checkpoint | None:
+    """What was signed for a log of this number. Raises LedgerError."""
+    origin = origin_of(settings, number)
+    return signer_in(settings, number, origin).memory.last(origin)
 
 
 def publish_waiting(settings: Settings, session: TenantSession) -> Iterator[SignedCheckpoint]:
@@ -69,6 +79,25 @@ def signer_faults(settings: Settings, session: TenantSession) -> Iterator[Fault]
                 yield from compare_memory(session, log, signer.memory.last(log.origin))
         except LedgerError as error:
             yield Fault(f"the signer of log {log.number}", error.message)
+    yield from _lost_logs(settings, session.scalar(select(func.max(Log.number))) or 0)
+
+
+def _lost_logs(settings: Settings, last: int) -> Iterator[Fault]:
+    """Logs beyond the last one of the database that were signed here."""
+    folders = settings.ledger.iterdir() if settings.ledger.is_dir() else ()
+    for number in sorted(int(one.name) for one in folders if one.name.isascii() and one.name.isdigit()):
+        where = f"the signer's memory of log {number}"
+        try:
+            signed = _remembered(settings, number) if number > last else None
+        except LedgerError as error:
+            yield Fault(where, error.message)
+            continue
+        if signed is not None and signed.size:
+            yield Fault(
+                where,
+                f"says that {signed.size} entries were signed, the database has no such log: it was put back, or "
+                "the log was taken out of it",
+            )
 
 
 @ledger_group.command("create", help="Make keys and open a log. Entries that wait are published into it.")
@@ -101,8 +130,8 @@ def show_command() -> None:
             _tell_stamps(session, settings, log)
         if not found:
             click.echo("There is no log yet: `lotgate ledger create` makes one.")
-        elif logs.pending(session):
-            click.echo("Entries wait for a checkpoint.")
+        elif (since := logs.waiting_since(session)) is not None:
+            click.echo(f"Entries wait for a checkpoint since {since:%Y-%m-%d %H:%M:%S} UTC.")
         for fault in signer_faults(settings, session):
             click.echo(f"{fault.where}: {fault.text}")
         for quiet in witnesses.silent(session, witnesses.configured(settings.witnesses)):

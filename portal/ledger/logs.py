@@ -1,6 +1,7 @@
 """Transparency logs over the ledger: made explicitly, published checkpoint by checkpoint, read as tiles."""
 
 import struct
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import UnaryExpression, delete, func, insert, select, update
@@ -30,13 +31,14 @@ def next_number(session: Session) -> int:
     return (session.scalar(select(func.max(Log.number))) or 0) + 1
 
 
-def create(session: Session, clock: Clock, signer: LogSigner) -> Log:
+def create(session: Session, clock: Clock, signer: LogSigner, number: int | None = None) -> Log:
     """Open the next log, with new keys; its entry 0 is the first of the ledger that no earlier log has.
 
+    `number`: a later one than the next, where those between were used by a database that is lost.
     Raises Conflict where one is open, LedgerError where its keys are there already.
     """
-    number = next_number(session)
-    last = session.get(Log, number - 1)
+    number = max(number or 0, next_number(session))
+    last = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
     signer.create()
     log = Log(
         number=number,
@@ -75,6 +77,13 @@ def close(session: Session, clock: Clock, log: Log) -> None:
 
 
 # --- Publishing -----------------------------------------------------------------------------------
+
+
+def waiting_since(session: Session) -> datetime | None:
+    """When the first entry was made that the open log has yet to publish; None where none waits."""
+    if (log := open_log(session)) is None:
+        return None
+    return session.scalar(select(Entry.at).where(Entry.seq == log.first_seq + log.head))
 
 
 def pending(session: Session) -> bool:

@@ -1,6 +1,8 @@
 """`lotgate ledger` and what a database that is not there answers."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,3 +81,44 @@ def test_what_keeps_a_log_without_time_stamps_is_told(run: Run, monkeypatch: pyt
     shown = run("ledger", "show").output
     assert "TROUBLE with time stamps, 2026-11-21 12:00 UTC: it was away" in shown
     assert "tries: 1; the next at 2026-11-21 12:01 UTC" in shown
+
+
+def test_a_database_that_lost_its_log_is_named_and_the_log_s_name_not_used_again(
+    run: Run, tmp_path: Path
+) -> None:
+    """A backup from before the log was opened, or somebody who deleted it from the database."""
+    run("ledger", "create")
+    settings, clock = load_settings(), FixedClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+    engine = open_engine(settings.database)
+    with open_session(engine) as session:
+        append(session, clock, "something.done", "1" * 32, {})
+        session.commit()
+    assert "Entries wait for a checkpoint since 2026-11-21 12:00:00 UTC" in run("ledger", "show").output
+    assert "Log 1: 1 entries" in run("ledger", "publish").output
+    with closing(sqlite3.connect(tmp_path / "var" / "lotgate.db")) as database:
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        for table in ("checkpoints", "tiles", "logs"):
+            database.execute(f"DELETE FROM ledger_{table}")
+        database.commit()
+    said = "the signer's memory of log 1: says that 1 entries were signed, the database has no such log"
+    checked = run("fsck")
+    assert (checked.exit_code, said in checked.output) == (1, True)
+    assert said in run("ledger", "show").output
+    assert "No log is open" in run("ledger", "publish").output  # nothing makes one by itself
+    assert "Log 2 is open" in run("ledger", "create").output
+    assert "Log 2: 1 entries" in run("ledger", "publish").output
+    assert said not in run("ledger", "show").output
+    assert run("fsck").exit_code == 0
+    engine.dispose()
+
+
+def test_keys_that_were_replaced_in_the_database_are_named(run: Run, tmp_path: Path) -> None:
+    run("ledger", "create")
+    with closing(sqlite3.connect(tmp_path / "var" / "lotgate.db")) as database:
+        database.execute("UPDATE ledger_logs SET keys = substr(keys, instr(keys, char(10)) + 1)")
+        database.commit()
+    checked = run("fsck")
+    assert (checked.exit_code, "its keys in the database are not those" in checked.output) == (1, True)
