@@ -250,7 +250,8 @@ def prune(folder: Path, keep: int) -> int:
 def restore(
     settings: Settings, folder: Path, backup: Backup, tell: Tell, *, despite_damage: bool
 ) -> list[str]:
-    """Put a backup where the settings say. The database comes last: until it is there, nothing is.
+    """Put a backup where the settings say. The database comes last: until it is there, nothing is. Evidence
+    that is there and that the backup does not know is kept, beside the store.
 
     Returns what is damaged or missing, in words; raises BackupDamaged at the first such thing unless
     `despite_damage`. Raises Conflict where there is a database already.
@@ -277,6 +278,8 @@ def restore(
                 if not despite_damage and sha256 not in backup.missing:
                     raise
                 damaged.append(error.message)
+        if aside := _put_aside(into, database, settings.store / f"not-in-{backup.name}"):
+            tell(f"{aside:,} files that this backup does not know: put aside in not-in-{backup.name}")
         tell("database")
         partial = target.with_name(f"{target.name}.part")
         partial.write_bytes(b"")
@@ -297,6 +300,20 @@ def restore(
     except (OSError, sqlite3.Error) as error:
         raise StorageFailed(f"The backup was not brought back: {error}") from error
     return damaged
+
+
+def _put_aside(store: LocalBlobStore, database: Path, aside: Path) -> int:
+    """Evidence that came after the backup, before it is taken for orphans and swept away. How many files."""
+    known = {sha256 for (sha256,) in _rows(database, "SELECT sha256 FROM evidence")}
+    unknown = [blob.sha256 for blob in store.list() if blob.sha256 not in known]
+    for sha256 in unknown:
+        make_folder(aside)
+        with store.get_local_path(sha256) as path:
+            path.replace(aside / sha256)
+            sync_folder(path.parent)
+    if unknown:
+        sync_folder(aside)
+    return len(unknown)
 
 
 def _demand_copy(database: Path, backup: Backup) -> None:

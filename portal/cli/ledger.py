@@ -95,8 +95,8 @@ def _lost_logs(settings: Settings, last: int) -> Iterator[Fault]:
         if signed is not None and signed.size:
             yield Fault(
                 where,
-                f"says that {signed.size} entries were signed, the database has no such log: it was put back, or "
-                "the log was taken out of it",
+                f"says that {signed.size} entries were signed, the database has no such log: it was put "
+                "back, or its log was taken out",
             )
 
 

@@ -14,6 +14,7 @@ from portal.errors import Locked
 from portal.evidence.models import Evidence, Upload, UploadState
 from portal.evidence.ports import BlobStore
 from portal.evidence.spool import open_spool, remove_spool
+from portal.ledger.models import Entry
 
 GRACE = timedelta(days=1)  # so long may bytes be without a row: the row may be on its way
 BATCH = 500
@@ -70,6 +71,14 @@ def _remove_orphans(session: Session, store: BlobStore, before: datetime) -> Ite
     while batch := list(islice(old, BATCH)):
         known = set(session.scalars(select(Evidence.sha256).where(Evidence.sha256.in_(batch))))
         for sha256 in batch:
-            if sha256 not in known:
+            if sha256 not in known and not _was_accepted(session, sha256):
                 store.delete(sha256)
                 yield sha256
+
+
+def _was_accepted(session: Session, sha256: str) -> bool:
+    """Whether the ledger tells of it though its row is gone: that is for `lotgate fsck` to name."""
+    accepted = select(Entry.seq).where(
+        Entry.kind == "evidence.accepted", Entry.body.contains(f'"sha256":"{sha256}"')
+    )
+    return session.scalar(accepted.limit(1)) is not None

@@ -1,5 +1,6 @@
 """Backups: whole or not there; brought back whole or not at all."""
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -212,6 +213,18 @@ def test_nothing_is_overwritten(site: Site) -> None:
     made = site.take()
     with pytest.raises(Conflict, match="is there already"):
         site.restore(made)
+
+
+def test_evidence_that_came_after_the_backup_is_put_aside_and_not_swept_away(site: Site) -> None:
+    """Its supplier has a receipt for it, and it may be under a hold that the backup does not know either."""
+    made = site.take()
+    late = site.deliver(b"delivered after the backup" * 100)
+    site.lose(evidence=False)
+    assert site.restore(made) == []
+    assert site.stored == set(site.names) - {late}
+    aside = site.settings.store / f"not-in-{made.name}" / late
+    assert hashlib.sha256(aside.read_bytes()).hexdigest() == late
+    assert any("put aside" in told for told in site.told)
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])

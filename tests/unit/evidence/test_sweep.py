@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from portal.accounts.actors import Actor
 from portal.clock import FixedClock
@@ -89,6 +89,25 @@ def test_an_orphan_blob_goes_after_a_day_but_evidence_never(
     assert sweep(session, clock, vault).blobs == 1
     assert [blob.sha256 for blob in vault.store.list()] == [kept.sha256]
     assert session.scalars(select(Evidence)).one().id == kept.id
+
+
+def test_evidence_whose_row_somebody_took_away_is_no_orphan(
+    session: TenantSession, actor: Actor, clock: FixedClock, vault: Vault
+) -> None:
+    """Or whoever can write the database would have us destroy what is under hold."""
+    kept = service.receive_bytes(
+        session, actor, clock, vault.store, vault.spool, b"data", filename="a", limit=10
+    )
+    session.execute(text("PRAGMA foreign_keys = OFF"))
+    for (trigger,) in session.execute(
+        text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'evidence'")
+    ).all():
+        session.execute(text(f"DROP TRIGGER {trigger}"))
+    session.execute(text("DELETE FROM evidence"))
+    session.commit()
+    clock.advance(timedelta(hours=25))
+    assert sweep(session, clock, vault).blobs == 0
+    assert [blob.sha256 for blob in vault.store.list()] == [kept.sha256]
 
 
 def test_an_orphan_that_is_delivered_again_is_no_orphan(vault: Vault, tmp_path: Path) -> None:
