@@ -8,13 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.accounts.models import Role, RoleName, User
 from portal.adapters.http import HttpClient
-from portal.adapters.keys import signer_in
 from portal.db import TenantSession
 from portal.errors import LotgateError
-from portal.jobs.tasks import Bench, reading, writing
+from portal.jobs.tasks import Bench, reading, signs_here, writing
 from portal.ledger import witnesses
-from portal.ledger.models import Log
-from portal.ledger.ports import Purpose
 from portal.notices.service import queue_mail
 
 PATIENCE_SECONDS = 5.0
@@ -34,9 +31,9 @@ class Cosigning:
         policy = witnesses.configured(self.bench.settings.witnesses)
         if policy is None:
             return
+        if not signs_here(self.bench):
+            return
         with reading(self.bench) as session:
-            if not self._signs_here(session):
-                return
             due = witnesses.due(session, self.bench.clock, witnesses.addressed(policy))
         for one in due:
             thread = self._asking.get(one.witness.url)
@@ -48,13 +45,6 @@ class Cosigning:
     def stop(self) -> None:
         for thread in self._asking.values():
             thread.join(PATIENCE_SECONDS)
-
-    def _signs_here(self, session: TenantSession) -> bool:
-        newest = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
-        if newest is None:
-            return False
-        signer = signer_in(self.bench.settings, newest.number, newest.origin)
-        return signer.keys.exists(Purpose.LOG_ED25519)
 
     def _ask(self, due: witnesses.Due) -> None:
         try:

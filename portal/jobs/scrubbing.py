@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -10,36 +11,44 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.errors import LotgateError
 from portal.evidence import scrub
+from portal.jobs.duties import Duties, Duty
 from portal.jobs.tasks import Bench, reading, writing
 from portal.reassessment.touched import products_of_evidence
 
 LOOK_SECONDS: Final = 5.0
-LONGEST_SECONDS: Final = 3600.0  # of one wait: a timer takes no more than some number of seconds
+LONGEST_SECONDS: Final = 5.0  # of one wait, so that the duty is renewed meanwhile
 log = structlog.get_logger()
 
 
-class Stopped(Exception):  # no error: the worker ends
-    """Raised inside a long read when the worker ends; the file is read anew after the next start."""
+class Stopped(Exception):  # no error: the worker ends, or another one reads
+    """Raised inside a long read; the file is read anew."""
 
 
-def run(bench: Bench, ending: threading.Event) -> None:
-    """Until the worker ends. Lowest priority of this thread for the processor, and by that for the disk."""
+def run(bench: Bench, ending: threading.Event, duties: Duties) -> None:
+    """Until the worker ends, while it is this worker's duty.
+
+    Lowest priority of this thread for the processor, and by that for the disk.
+    """
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     except OSError:
         log.info("scrub without low priority")
+
+    def mine() -> bool:
+        return duties.mine(Duty.SCRUB)
+
     while bench.settings.scrub_days > 0 and not ending.wait(LOOK_SECONDS):
         try:
-            while not ending.is_set() and step(bench, ending):
+            while not ending.is_set() and mine() and step(bench, ending, mine):
                 pass
         except Stopped:
-            return
+            continue
         except (SQLAlchemyError, LotgateError, OSError) as error:
             log.warning("scrub", error=str(error))
 
 
-def step(bench: Bench, ending: threading.Event) -> bool:
-    """Read one blob that is due; False when there is none."""
+def step(bench: Bench, ending: threading.Event, mine: Callable[[], bool] = lambda: True) -> bool:
+    """Read one blob that is due, while that is `mine` to do; False when there is none."""
     days = bench.settings.scrub_days
     with reading(bench) as session:
         turn = scrub.due(session, bench.clock, days)
@@ -49,7 +58,7 @@ def step(bench: Bench, ending: threading.Event) -> bool:
             scrub.end_cycle(session, bench.clock, days)
     if turn is None:
         return False
-    pace = _slowly(bench.settings.scrub_bytes_per_second, ending)
+    pace = _slowly(bench.settings.scrub_bytes_per_second, ending, mine)
     wrong = scrub.read_again(bench.store, turn, pace)
     with writing(bench) as session:
         changed = scrub.record(session, bench.clock, turn, wrong)
@@ -62,13 +71,16 @@ def step(bench: Bench, ending: threading.Event) -> bool:
     return True
 
 
-def _slowly(rate: int, ending: threading.Event) -> scrub.Progress:
-    """Progress that keeps a read at `rate` bytes a second, and ends it with the worker."""
+def _slowly(rate: int, ending: threading.Event, mine: Callable[[], bool] = lambda: True) -> scrub.Progress:
+    """Progress that keeps a read at `rate` bytes a second, and ends it with the worker or its duty."""
     begun = time.monotonic()
 
     def pace(done: int) -> None:
-        ahead = done / rate - (time.monotonic() - begun)
-        if ending.wait(min(max(ahead, 0), LONGEST_SECONDS)):
-            raise Stopped
+        while True:
+            ahead = done / rate - (time.monotonic() - begun)
+            if ending.wait(min(max(ahead, 0), LONGEST_SECONDS)) or not mine():
+                raise Stopped
+            if ahead <= LONGEST_SECONDS:
+                return
 
     return pace

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from portal.adapters.keys import signer_in
 from portal.adapters.mail import MailFolder
@@ -19,6 +19,7 @@ from portal.db import TenantSession, begin_reading, end_reading, open_session
 from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
 from portal.ledger import logs as ledger
+from portal.ledger.models import Log
 from portal.ledger.ports import Purpose
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
@@ -118,6 +119,15 @@ def deliver_mail(bench: Bench) -> None:
     with writing(bench) as session:
         for message in notices.waiting(session):
             notices.deliver(bench.clock, carrier, message)
+
+
+def signs_here(bench: Bench) -> bool:
+    """Whether this host has the keys of the newest log."""
+    with reading(bench) as session:
+        newest = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+    if newest is None:
+        return False
+    return signer_in(bench.settings, newest.number, newest.origin).keys.exists(Purpose.LOG_ED25519)
 
 
 def publish_ledger(bench: Bench) -> None:

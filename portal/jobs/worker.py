@@ -4,6 +4,9 @@ A worker that is killed leaves its jobs to its next start, or to another host af
 that has killed three workers, or failed three times, becomes a visible failure of its submission.
 """
 
+import errno
+import fcntl
+import itertools
 import socket
 import threading
 from collections.abc import Callable
@@ -21,10 +24,11 @@ from portal.db import open_engine, open_session
 from portal.errors import LotgateError
 from portal.jobs import scrubbing
 from portal.jobs.cosigning import Cosigning
+from portal.jobs.duties import Duties, Duty
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
 from portal.jobs.stamping import Stamping
-from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger
+from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger, signs_here
 from portal.settings import Settings
 
 DEATHS = 3  # runs of one job that may end in the death of its worker
@@ -33,9 +37,28 @@ HOUSEKEEPING_SECONDS = 2.0
 log = structlog.get_logger()
 
 
-def executor_id(settings: Settings) -> str:
-    """Stable for a host and its `var` folder, so that a restarted worker takes up its own jobs."""
-    return f"{socket.gethostname()}:{settings.var_dir.absolute()}"[:100]
+class Place:
+    """Which worker of its host and `var` folder this is: `executor_id` is no other's while it lives, and is
+    stable, so that a restarted worker takes up its own jobs.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        settings.var_dir.mkdir(parents=True, exist_ok=True)
+        name = f"{socket.gethostname()}:{settings.var_dir.absolute()}"[:95]
+        for number in itertools.count():
+            self._lock = (settings.var_dir / f"worker-{number}.lock").open("ab")
+            try:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends
+            except OSError as error:
+                self._lock.close()
+                if error.errno not in (errno.EACCES, errno.EAGAIN):  # not taken by another: no locks here
+                    raise
+            else:
+                self.executor_id = f"{name}#{number}" if number else name
+                return
+
+    def leave(self) -> None:
+        self._lock.close()
 
 
 class Worker:
@@ -53,13 +76,15 @@ class Worker:
             jobs=DurableQueue(self.engine),
             settings=settings,
         )
-        self.executor_id = executor_id(settings)
+        self.place = Place(settings)
+        self.executor_id = self.place.executor_id
+        self.duties = Duties(self.bench, self.executor_id)
         self.cosigning = Cosigning(self.bench)
         self.stamping = Stamping(self.bench)
         self._ending = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._scrubber = threading.Thread(
-            target=scrubbing.run, args=(self.bench, self._ending), name="scrub", daemon=True
+            target=scrubbing.run, args=(self.bench, self._ending, self.duties), name="scrub", daemon=True
         )
 
     def start(self) -> None:
@@ -92,7 +117,9 @@ class Worker:
         self.cosigning.stop()
         self.stamping.stop()
         DBOS.destroy(workflow_completion_timeout_sec=30)
+        self._do(self.duties.give_back)
         self.engine.dispose()
+        self.place.leave()
 
     def _workflow(self, name: str, task: Callable[..., None]) -> Callable[..., None]:
         def attempt(*arguments: str) -> None:
@@ -116,21 +143,28 @@ class Worker:
 
     def _keep_house(self) -> None:
         while not self._ending.wait(HOUSEKEEPING_SECONDS):
-            for duty in (self._say_alive, self._take_over_lost_hosts, self._show_failures, self._daily):
-                try:
-                    duty()
-                except (SQLAlchemyError, LotgateError, OSError) as error:
-                    log.warning("housekeeping", duty=duty.__name__, error=str(error))
-            for task in (deliver_mail, publish_ledger):
-                try:
-                    task(self.bench)
-                except (SQLAlchemyError, LotgateError, OSError) as error:
-                    log.warning("housekeeping", duty=task.__name__, error=str(error))
-            for asking in (self.cosigning, self.stamping):
-                try:
-                    asking.look()
-                except (SQLAlchemyError, LotgateError, OSError) as error:
-                    log.warning("housekeeping", duty=type(asking).__name__, error=str(error))
+            self._do(self._say_alive)
+            self._do(self._keep_own_house)
+
+    def _keep_own_house(self) -> None:
+        """What is this worker's duty and no other's."""
+        mine = self.duties.mine
+        if mine(Duty.HOUSE):
+            self._do(self._take_over_lost_hosts)
+            self._do(self._show_failures)
+            self._do(self._daily)
+            self._do(deliver_mail, self.bench)
+        if self.settings.timestamp_url and mine(Duty.STAMPS):
+            self._do(self.stamping.look)
+        if mine(Duty.LEDGER, lambda: signs_here(self.bench)):
+            self._do(publish_ledger, self.bench)
+            self._do(self.cosigning.look)
+
+    def _do(self, act: Callable[..., None], *arguments: Bench) -> None:
+        try:
+            act(*arguments)
+        except (SQLAlchemyError, LotgateError, OSError) as error:
+            log.warning("housekeeping", duty=act.__qualname__, error=str(error))
 
     def _say_alive(self) -> None:
         with open_session(self.engine) as session:
