@@ -85,7 +85,11 @@ class KeyFolder:
 
 
 class MemoryFile:
-    """What was signed last, in one small file that no backup brings back: it is what notices a stale one."""
+    """What was signed last, in one small file that no backup brings back: it is what notices a stale one.
+
+    It names the file that is locked beside it by its inode, which no copy has: where the folder was copied,
+    or came back from a backup of files, nothing is believed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,7 +105,7 @@ class MemoryFile:
 
     def _lock(self) -> int:
         try:
-            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             except OSError:
@@ -111,25 +115,38 @@ class MemoryFile:
             raise StorageFailed(f"{self.path} cannot be locked: {error.strerror}") from error
         return lock
 
+    @property
+    def _lock_file(self) -> Path:
+        return self.path.with_suffix(".lock")
+
+    def _inode(self) -> int:
+        return self._lock_file.stat().st_ino if self._lock_file.exists() else 0
+
     def last(self, origin: str) -> Checkpoint | None:
         try:
             found = json.loads(self.path.read_text("utf-8"))
+            copied = found.get("lock", self._inode()) != self._inode()
             checkpoint = Checkpoint.parse(f"{found['origin']}\n{found['size']}\n{found['root']}\n")
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LedgerError(f"{self.path} cannot be read: {error.strerror}") from None
-        except (ValueError, LookupError, TypeError, LedgerError):
+        except (ValueError, LookupError, TypeError, AttributeError, LedgerError):
             raise LedgerError(f"{self.path} is damaged: nothing is signed without it") from None
+        if copied:
+            raise LedgerError(
+                f"{self.path} was copied, or came back from a backup: with the original, more may have been "
+                "signed. Nothing is signed: end this log with `lotgate ledger close` and open the next with "
+                "`lotgate ledger create`"
+            )
         if checkpoint.origin != origin:
             raise LedgerError(f"{self.path} is the memory of {checkpoint.origin}, not of {origin}")
         return checkpoint
 
     def keep(self, checkpoint: Checkpoint) -> None:
         origin, size, root = checkpoint.body.splitlines()
-        write_private(
-            self.path, json.dumps({"origin": origin, "size": int(size), "root": root}).encode() + b"\n"
-        )
+        told = {"origin": origin, "size": int(size), "root": root, "lock": self._inode()}
+        write_private(self.path, json.dumps(told).encode() + b"\n")
 
 
 def signer_in(settings: Settings, number: int, origin: str) -> LogSigner:

@@ -48,10 +48,18 @@ def origin_of(settings: Settings, number: int) -> str:
 def create_log(settings: Settings, session: TenantSession) -> Log:
     """Numbers under which this host signed for a database that is lost are passed over."""
     number = logs.next_number(session)
-    while (last := _remembered(settings, number)) is not None and last.size:
+    while _was_used(settings, number):
         number += 1
     signer = signer_in(settings, number, origin_of(settings, number))
     return logs.create(session, SystemClock(), signer, number)
+
+
+def _was_used(settings: Settings, number: int) -> bool:
+    try:
+        last = _remembered(settings, number)
+    except LedgerError:  # a memory that was copied, or is that of another name
+        return True
+    return last is not None and last.size > 0
 
 
 def _remembered(settings: Settings, number: int) -> Checkpoint | None:
@@ -78,7 +86,8 @@ def signer_faults(settings: Settings, session: TenantSession) -> Iterator[Fault]
                 yield from compare_keys(log, signer.verifier_keys())
                 yield from compare_memory(session, log, signer.memory.last(log.origin))
         except LedgerError as error:
-            yield Fault(f"the signer of log {log.number}", error.message)
+            if log.open:  # else it was closed because of that
+                yield Fault(f"the signer of log {log.number}", error.message)
     yield from _lost_logs(settings, session.scalar(select(func.max(Log.number))) or 0)
 
 

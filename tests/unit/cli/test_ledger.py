@@ -1,5 +1,6 @@
 """`lotgate ledger` and what a database that is not there answers."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -122,3 +123,26 @@ def test_keys_that_were_replaced_in_the_database_are_named(run: Run, tmp_path: P
         database.commit()
     checked = run("fsck")
     assert (checked.exit_code, "its keys in the database are not those" in checked.output) == (1, True)
+
+
+def test_a_portal_that_was_copied_as_a_whole_begins_a_log_of_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("ledger", "create")
+    settings, clock = load_settings(), FixedClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+    engine = open_engine(settings.database)
+    with open_session(engine) as session:
+        append(session, clock, "something.done", "1" * 32, {})
+        session.commit()
+    engine.dispose()
+    shutil.copytree(tmp_path / "var", tmp_path / "copy")
+    monkeypatch.setenv("LOTGATE_VAR_DIR", str(tmp_path / "copy"))
+    said = "was copied, or came back from a backup"
+    for words in (("ledger", "publish"), ("fsck",)):
+        done = run(*words)
+        assert (done.exit_code, said in done.output) == (1, True), words
+    assert said in run("ledger", "show").output
+    assert run("ledger", "close", "--yes").exit_code == 0
+    assert "Log 2 is open" in run("ledger", "create").output
+    assert "Log 2: 1 entries" in run("ledger", "publish").output
+    assert run("fsck").exit_code == 0

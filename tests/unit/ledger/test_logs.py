@@ -232,6 +232,26 @@ def test_a_second_portal_without_the_memory_signs_nothing(ledger: Ledger) -> Non
         logs.publish(ledger.session, ledger.clock, twin)
 
 
+def test_a_second_portal_on_a_copy_of_everything_signs_nothing(ledger: Ledger) -> None:
+    """Everything was copied, or came back from a backup of files: two portals would go on from here."""
+    ledger.add(1)
+    ledger.publish()
+    copy = shutil.copytree(ledger.folder / "memory", ledger.folder / "copy")
+    twin = LogSigner(ORIGIN, ledger.signer.keys, MemoryFile(copy / "signed"))
+    ledger.add(1)
+    with pytest.raises(LedgerError, match="was copied, or came back from a backup"):
+        logs.publish(ledger.session, ledger.clock, twin)
+    ledger.session.rollback()
+    (copy / "signed.lock").unlink()  # nor does it help to take that away
+    with pytest.raises(LedgerError, match="was copied, or came back from a backup"):
+        logs.publish(ledger.session, ledger.clock, twin)
+    ledger.session.rollback()
+    shutil.move(ledger.folder / "memory", ledger.folder / "moved")  # on the same disk it is the same
+    moved = LogSigner(ORIGIN, ledger.signer.keys, MemoryFile(ledger.folder / "moved" / "signed"))
+    made = logs.publish(ledger.session, ledger.clock, moved)
+    assert made is not None and made.size == 2
+
+
 def test_a_signer_that_dies_before_its_checkpoint_is_stored_signs_the_same_history_again(
     ledger: Ledger,
 ) -> None:
@@ -315,7 +335,9 @@ def test_making_a_log_goes_on_where_it_was_interrupted(
     assert logs.create(session, clock, again).keys.splitlines()[0] == str(signer.verifier_keys()[0])
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"origin":"x","size":"1","root":""}', '{"origin": "x"'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "7", '{"origin":"x","size":"1","root":""}', '{"origin": "x"']
+)
 def test_a_damaged_memory_signs_nothing(ledger: Ledger, content: str) -> None:
     ledger.add(1)
     (ledger.folder / "memory" / "signed").write_text(content)
