@@ -5,6 +5,7 @@ Rows from before a kind of entry existed have none. They are known by entries of
 that stands beside them: those could be moved.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,9 +20,9 @@ from portal.review.effects import exception_facts
 from portal.review.models import Assessment, GrantedException, PolicyVersion
 from portal.submissions.models import CheckRecord
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
-from portal.suppliers import timestamping
+from portal.suppliers import revocation, timestamping
 from portal.suppliers.keys import key_facts
-from portal.suppliers.models import KeyState, SigningKey
+from portal.suppliers.models import KeyState, RevocationList, SigningKey
 
 
 def runs(session: Session) -> Iterator[Fault]:
@@ -177,12 +178,48 @@ def authorities(session: Session) -> Iterator[Fault]:
             yield Fault(f"ledger entry {entry.seq}", told)
 
 
+def lists(session: Session) -> Iterator[Fault]:
+    """Each revocation list that was kept, both ways."""
+    known: set[tuple[str, object]] = set()
+    ids = select(RevocationList.id).order_by(RevocationList.key_id, RevocationList.number)
+    for row_id in session.scalars(ids).all():
+        row = session.get_one(RevocationList, row_id)
+        known.add((row.key_id, row.number))
+        where = f"revocation list {row.number} of key {row.key_id}"
+        try:
+            if hashlib.sha256(revocation.der(row)).hexdigest() != row.sha256:
+                yield Fault(where, "its text does not have its digest: it was altered")
+        except ValueError:
+            yield Fault(where, "its text cannot be read: it was altered")
+        entries = [
+            (entry, body)
+            for entry in _about(session, revocation.KEPT, row.key_id)
+            if (body := _body(entry)).get("number", row.number) == row.number
+            and ("number" in body or body.get("sha256") == row.sha256)
+        ]
+        if not entries:
+            yield Fault(where, f"has no entry {revocation.KEPT} in the ledger")
+        for entry, body in entries:
+            found = {name: value for name, value in revocation.says(row).items() if name in body}
+            yield from _differences(where, entry, body, found)
+        session.expunge_all()
+    for entry in _entries(session, revocation.KEPT):
+        # Those of the first form have no number: newer lists took the place of the rows.
+        number = _body(entry).get("number")
+        if number is not None and (entry.subject_id, number) not in known:
+            told = (
+                f"tells of revocation list {number} of key {entry.subject_id}, which is not in the database"
+            )
+            yield Fault(f"ledger entry {entry.seq}", told)
+
+
 RULES = (
     ("verification.ended", runs),
     ("policy.adopted", policies),
     ("exception.granted, exception.ended", exceptions),
     ("key.registered, key.approved, key.rejected, key.distrusted", keys),
     ("timestamp_authority.added, timestamp_authority.removed", authorities),
+    ("revocation_list.kept", lists),
 )
 
 

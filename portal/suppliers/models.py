@@ -150,11 +150,17 @@ class SigningKey(SupplierOwned, Base):
 
 
 class RevocationList(SupplierOwned, Base):
-    """The newest revocation list of one certificate authority among the keys."""
+    """One revocation list of a certificate authority among the keys. Immutable; the highest number counts.
+
+    The others stay: what was verified by them can be verified again.
+    """
 
     __tablename__ = "revocation_lists"
+    __table_args__ = (UniqueConstraint("key_id", "number"),)
     id: Mapped[Id]
-    key_id: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"), unique=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"))
+    number: Mapped[int]
+    sha256: Mapped[Digest]  # of the list in DER
     pem: Mapped[str] = mapped_column(Text)
     this_update: Mapped[datetime]
     next_update: Mapped[datetime]

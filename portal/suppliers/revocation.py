@@ -1,6 +1,7 @@
 """Revocation lists of enrolled certificate authorities: whom not to believe, and until when that is known.
 
-One list for each authority, replaced by newer ones. The authority signs it: it does not matter who brings it.
+Of each authority the newest list counts; older ones stay, for what was verified by them. The authority signs
+it: it does not matter who brings it.
 """
 
 import hashlib
@@ -12,8 +13,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
@@ -26,6 +27,7 @@ from portal.suppliers.rules import owned
 from portal.verification import Trust
 
 LIST_MAX: Final = 512 * 1024
+KEPT: Final = "revocation_list.kept"
 _FIX: Final = "Ask the authority for its complete, current list (openssl ca -gencrl)."
 
 
@@ -38,8 +40,9 @@ class Kept:
 
 
 def keep_list(session: Session, actor: Actor, clock: Clock, key_id: str, content: bytes) -> Kept:
-    """Keep a list (PEM or DER) of an enrolled authority in place of its older one. The caller files the
-    change where it revokes anything (portal.reassessment.service.certificates_revoked).
+    """Keep a list (PEM or DER) of an enrolled authority: it counts in place of the one before. The caller
+    files the change where it revokes anything (portal.reassessment.service.certificates_revoked). The list
+    that counts already is not kept twice.
 
     Raises NotFound, NotAllowed, Conflict for a key that is no authority or an older list, TooLarge,
     InvalidInput.
@@ -62,36 +65,61 @@ def keep_list(session: Session, actor: Actor, clock: Clock, key_id: str, content
     if before is not None and last < before.this_update:
         later, earlier_one = rfc3339(before.this_update), rfc3339(last)
         raise Conflict(f"The list that is here was made later, on {later}; this one on {earlier_one}.")
+    sha256 = hashlib.sha256(found.public_bytes(Encoding.DER)).hexdigest()
+    if before is not None and before.sha256 == sha256:
+        return Kept(before, 0)
     serials = {entry.serial_number for entry in found}
     earlier = {entry.serial_number for entry in _read(before.pem.encode())} if before else set()
-    row = before or RevocationList(supplier_id=key.supplier_id, key_id=key.id)
-    row.pem, row.this_update, row.next_update, row.revoked = pem, last, following, len(serials)
-    row.brought_by, row.brought_at = actor.user_id, clock.now()
+    row = RevocationList(
+        supplier_id=key.supplier_id,
+        key_id=key.id,
+        number=before.number + 1 if before else 1,
+        sha256=sha256,
+        pem=pem,
+        this_update=last,
+        next_update=following,
+        revoked=len(serials),
+        brought_by=actor.user_id,
+        brought_at=clock.now(),
+    )
     session.add(row)
     session.flush()
-    body = {
-        "fingerprint": key.fingerprint,
-        "sha256": hashlib.sha256(found.public_bytes(Encoding.DER)).hexdigest(),
-        "this_update": rfc3339(last),
-        "next_update": rfc3339(following),
-        "revoked": len(serials),
-        "by": actor.user_id,
-    }
-    ledger.append(session, clock, "revocation_list.kept", key.id, body, supplier_id=key.supplier_id)
+    about = says(row) | {"fingerprint": key.fingerprint}
+    ledger.append(session, clock, KEPT, key.id, about, supplier_id=key.supplier_id)
     return Kept(row, len(serials - earlier))
 
 
+def says(row: RevocationList) -> dict[str, object]:
+    """What the ledger entry of a list says of it."""
+    return {
+        "number": row.number,
+        "sha256": row.sha256,
+        "this_update": rfc3339(row.this_update),
+        "next_update": rfc3339(row.next_update),
+        "revoked": row.revoked,
+        "by": row.brought_by,
+    }
+
+
+def der(row: RevocationList) -> bytes:
+    """The list as its authority signed it. Raises ValueError for text that is none."""
+    return x509.load_pem_x509_crl(row.pem.encode()).public_bytes(Encoding.DER)
+
+
 def list_of(session: Session, key: SigningKey) -> RevocationList | None:
-    return session.scalars(select(RevocationList).where(RevocationList.key_id == key.id)).first()
+    """The one that counts."""
+    return next(iter(lists_of(session, (key,))), None)
 
 
 def lists_of(session: Session, keys: Iterable[SigningKey]) -> tuple[RevocationList, ...]:
-    """Of those that are authorities and have one, in a fixed order."""
+    """Those that count, of keys that are authorities and have one, in a fixed order."""
     ids = [key.id for key in keys if is_root(key.options)]
     if not ids:
         return ()
-    query = select(RevocationList).where(RevocationList.key_id.in_(ids)).order_by(RevocationList.key_id)
-    return tuple(session.scalars(query))
+    newer = aliased(RevocationList)
+    replaced = exists().where(newer.key_id == RevocationList.key_id, newer.number > RevocationList.number)
+    wanted = select(RevocationList).where(RevocationList.key_id.in_(ids), ~replaced)
+    return tuple(session.scalars(wanted.order_by(RevocationList.key_id)))
 
 
 def stale(row: RevocationList, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,16 @@ from portal.models import metadata
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.firmware.shown import shown
 from portal.submissions.models import Submission, SubmissionKind
-from portal.suppliers.models import Component, Product, Supplier, TimestampAuthority
+from portal.suppliers.models import (
+    Component,
+    Product,
+    RevocationList,
+    SigningKey,
+    Supplier,
+    TimestampAuthority,
+)
+from portal.suppliers.revocation import der
+from tests.unit.verification.authority import root
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -133,14 +143,7 @@ def test_what_images_said_of_themselves_becomes_part_of_their_report(engine: Eng
     assert [(name, value.text) for name, value in image.groups[0].facts] == [("Version", "1.2.3+0")]
 
 
-def authority(added_by: str, **values: object) -> TimestampAuthority:
-    given = {"label": "Clock", "pem": "pem", "subject": "CN=Clock", "fingerprint": "sha256:1"} | values
-    return TimestampAuthority(**given, added_by=added_by, added_at=NOW)
-
-
-def test_time_stamp_authorities_come_along_and_stay_when_they_are_removed(engine: Engine) -> None:
-    config: Config = alembic_config()
-    with_rows(engine)
+def with_person(engine: Engine) -> str:
     with open_session(engine) as session:
         person = User(
             organisation_id="s" * 32,
@@ -151,8 +154,20 @@ def test_time_stamp_authorities_come_along_and_stay_when_they_are_removed(engine
             created_at=NOW,
         )
         session.add(person)
-        session.flush()
-        someone = person.id
+        session.commit()
+        return person.id
+
+
+def authority(added_by: str, **values: object) -> TimestampAuthority:
+    given = {"label": "Clock", "pem": "pem", "subject": "CN=Clock", "fingerprint": "sha256:1"} | values
+    return TimestampAuthority(**given, added_by=added_by, added_at=NOW)
+
+
+def test_time_stamp_authorities_come_along_and_stay_when_they_are_removed(engine: Engine) -> None:
+    config: Config = alembic_config()
+    with_rows(engine)
+    someone = with_person(engine)
+    with open_session(engine) as session:
         session.add(authority(someone))
         session.add(authority(someone, label="Old", removed_by=someone, removed_at=NOW))
         session.commit()
@@ -177,6 +192,44 @@ def test_time_stamp_authorities_come_along_and_stay_when_they_are_removed(engine
         row.removed_by = None
         with pytest.raises(IntegrityError):
             session.flush()
+
+
+def test_revocation_lists_come_along_and_stay_when_newer_ones_come(engine: Engine) -> None:
+    config: Config = alembic_config()
+    with_rows(engine)
+    someone = with_person(engine)
+    anchor = root("Authority")
+    pems = [anchor.revoke(), anchor.revoke((anchor.issue("Signer"), NOW, None))]
+    with open_session(engine) as session:
+        key = SigningKey(
+            supplier_id="s" * 32,
+            label="authority",
+            purposes=["firmware"],
+            pem=anchor.pem,
+            kind="certificate",
+            algorithm="ECDSA P-256",
+            fingerprint=anchor.fingerprint,
+            options={"root": True},
+            registered_by=someone,
+            registered_at=NOW,
+        )
+        session.add(key)
+        session.flush()
+        for number, pem in enumerate(pems, 1):
+            row = RevocationList(supplier_id="s" * 32, key_id=key.id, number=number, sha256="", pem=pem)
+            row.this_update = row.next_update = row.brought_at = NOW
+            row.revoked, row.brought_by = number - 1, someone
+            session.add(row)
+        session.commit()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0018")
+        assert connection.execute(text("SELECT revoked FROM revocation_lists")).scalars().all() == [1]
+    migrate(engine)
+    with open_session(engine) as session:
+        row = session.scalars(select(RevocationList)).one()
+        assert (row.number, row.pem) == (1, pems[1])
+        assert row.sha256 == sha256(der(row)).hexdigest()
 
 
 @pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET kind = 'x'", "DELETE FROM ledger_entries"])
@@ -207,6 +260,7 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "ledger_stamps",
         "policy_versions",
         "retention_rules",
+        "revocation_lists",
         "tombstones",
     ],
 )

@@ -6,7 +6,6 @@ inside an image are not made again: there the recorded ones stand.
 """
 
 import base64
-import hashlib
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_crl
+from cryptography.x509 import load_der_x509_crl
 
 from portal.errors import InvalidInput, LedgerError, LotgateError
 from portal.reports.bundles import form
@@ -68,8 +67,9 @@ def repeat(
         return done
     keys = [bundle.json(name) for name in bundle.folder("keys")]
     authorities = [bundle.json(name) for name in bundle.folder("authorities")]
+    trusting = _Trusting(bundle, entries, keys, authorities)
     for row in submissions.values():
-        one = _One(bundle, entries, row, files, submissions, _Trusting(entries, keys, authorities))
+        one = _One(bundle, entries, row, files, submissions, trusting)
         for run in row["runs"]:
             try:
                 one.again(int(run), done)
@@ -84,6 +84,7 @@ def repeat(
 
 @dataclass(frozen=True, slots=True)
 class _Trusting:
+    bundle: Bundle
     entries: Entries
     keys: list[dict[str, Any]]
     authorities: list[dict[str, Any]]
@@ -118,14 +119,13 @@ class _Trusting:
         kept = self._until("revocation_list.kept", row["id"], seq)
         if not kept:
             return
-        pem = row["revocation_list"] or ""
-        try:
-            found = hashlib.sha256(load_pem_x509_crl(pem.encode()).public_bytes(Encoding.DER)).hexdigest()
-        except ValueError:
-            found = ""
-        if found != kept[-1].facts["sha256"]:
-            raise _CannotRepeatError("a newer revocation list has taken the place of the one that counted")
-        yield pem
+        name = form.revocation_list(kept[-1].facts["sha256"])
+        if name in self.bundle.zip.members:
+            yield load_der_x509_crl(self.bundle.read(name)).public_bytes(Encoding.PEM).decode()
+        elif "number" in kept[-1].facts:
+            raise LedgerError(f"{name} is missing: this list counted then")
+        else:  # of the first form: a newer list took the place of the row
+            raise _CannotRepeatError("the revocation list that counted was not kept")
 
     def _until(self, kind: str, subject: str, seq: int) -> list[Told]:
         return [one for one in self.entries.about(kind, subject) if one.seq < seq]

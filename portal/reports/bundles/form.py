@@ -26,7 +26,8 @@ policies/                the rules that were applied: facts and rules give the r
 decisions/ exceptions/   what people decided, and which gaps they accepted until when
 submissions/             what was submitted, each check that was made, each attestation's verdict
 evidence.json evidence/  every file by its digest; the files themselves unless digests were asked for
-keys/                    the supplier's approved keys; authorities/ those whose time stamps count
+keys/                    the supplier's approved keys; revocation/ lists of revoked certificates;
+                         authorities/ those whose time stamps count
 ledger/N/                receipts (c2sp.org/tlog-proof@v1) of every entry about this, and the checkpoint
                          of log N that they rest on
 report.pdf               the report for people
@@ -43,6 +44,11 @@ def document(plain: Any) -> bytes:
 
 def blob(sha256: str) -> str:
     return f"evidence/{sha256}"
+
+
+def revocation_list(sha256: str) -> str:
+    """In DER, as its authority signed it."""
+    return f"revocation/{sha256}.crl"
 
 
 def receipt(log: int, index: int) -> str:

@@ -59,6 +59,12 @@ class Bundle:
 
     def __init__(self, file: BinaryIO) -> None:
         self.zip = ZipReader(file)
+        self.seen = {
+            form.MANIFEST,
+            form.README,
+            form.REPORT,
+            form.POLICY,
+        }  # what was looked into, or is a print
         self.manifest = self._manifest()
         self.digests: dict[str, str] = {}
 
@@ -99,6 +105,7 @@ class Bundle:
         member = self.zip.members.get(name)
         if member is None:
             raise LedgerError(f"{name} is not in the bundle")
+        self.seen.add(name)
         return self.zip.read(member, limit)
 
     def text(self, name: str, limit: int = form.DOCUMENT_MAX) -> str:

@@ -1,5 +1,6 @@
 """What one assessment rests on and what was decided on it, as the documents of a bundle."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ from portal.submissions.models import Attachment, CheckRecord, Submission, Submi
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_document
 from portal.suppliers.keys import key_name
-from portal.suppliers.models import KeyState, SigningKey, Supplier, TimestampAuthority
-from portal.suppliers.revocation import list_of
+from portal.suppliers.models import KeyState, RevocationList, SigningKey, Supplier, TimestampAuthority
+from portal.suppliers.revocation import KEPT, der
 from portal.suppliers.timestamping import ever
 
 
@@ -210,6 +211,8 @@ class Telling:
         )
         for key in self.keys:
             yield f"keys/{key.id}.json", "approved key", form.document(self._key(key))
+        for sha256, data in self._lists():
+            yield form.revocation_list(sha256), "revocation list", data
         for row in self.authorities:
             body = {"id": row.id, "label": row.label, "pem": row.pem, "fingerprint": row.fingerprint}
             yield f"authorities/{row.id}.json", "time-stamp authority", form.document(body)
@@ -288,8 +291,29 @@ class Telling:
                 path = f"submissions/{row.id}.verdicts-{run}.json"
                 yield path, "verdict on each attestation", form.document(verdicts)
 
+    def _lists(self) -> list[tuple[str, bytes]]:
+        """SHA-256 and bytes of each revocation list that counted at one of the runs."""
+        counted = set()
+        for key in self.keys:
+            entries = self.session.execute(
+                select(Entry.seq, Entry.body)
+                .where(Entry.kind == KEPT, Entry.subject_id == key.id)
+                .order_by(Entry.seq)
+            ).all()
+            for moment in self.moments:
+                before = [body for seq, body in entries if seq < moment]
+                if before:
+                    counted.add((key.id, json.loads(before[-1])["sha256"]))
+        found = {}
+        for key_id, sha256 in counted:
+            wanted = select(RevocationList).where(
+                RevocationList.key_id == key_id, RevocationList.sha256 == sha256
+            )
+            if (row := self.session.scalars(wanted).first()) is not None:
+                found[sha256] = der(row)
+        return sorted(found.items())
+
     def _key(self, row: SigningKey) -> dict[str, object]:
-        kept = list_of(self.session, row)
         return {
             "id": row.id,
             "name": key_name(row),
@@ -303,7 +327,6 @@ class Telling:
             "approved_at": rfc3339(row.decided_at) if row.decided_at else None,
             "approved_by": row.decided_by,
             "distrusted_from": rfc3339(row.distrusted_from) if row.distrusted_from else None,
-            "revocation_list": kept.pem if kept else None,
         }
 
 

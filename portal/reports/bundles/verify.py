@@ -175,6 +175,7 @@ class _Checking:
                 raise LedgerError(f"{name}: no evidence of this bundle has this digest")
             if self.bundle.digests[name] != sha256:
                 raise LedgerError(f"{name}: its bytes have SHA-256 {self.bundle.digests[name]}")
+        self.bundle.seen.update(there)
         included = self.bundle.manifest["evidence"] == "included"
         for row in self.files.values():
             gone = self.entries.about("evidence.deleted", row["id"])
@@ -249,6 +250,15 @@ class _Checking:
             if (distrusted[-1].facts["since"] if distrusted else None) != row["distrusted_from"]:
                 raise LedgerError(f"{what}: the ledger has another day from which it is distrusted")
         self.documents("authorities")  # their certificates: times.py
+        kept = {
+            form.revocation_list(one.facts["sha256"])
+            for row in self.documents("keys")
+            for one in self.entries.about("revocation_list.kept", row)
+        }
+        for name in self.bundle.folder("revocation", ""):
+            if name not in kept or form.revocation_list(self.bundle.digests[name]) != name:
+                raise LedgerError(f"{name}: the ledger tells of no such revocation list of these keys")
+            self.bundle.seen.add(name)
         return f"{len(self.documents('keys')):,} keys were approved, by whom and when the ledger says."
 
     def assessments(self) -> str:
@@ -378,7 +388,10 @@ class _Checking:
 
     def nothing_else(self) -> str:
         unknown_subjects(self.entries, self.known)
-        return "Every entry is about something in this bundle."
+        for name in self.bundle.zip.members:
+            if name not in self.bundle.seen:
+                raise LedgerError(f"{name}: nothing in this bundle asks for this file, and nothing proves it")
+        return "Every entry is about something in this bundle, and every file was looked into."
 
 
 def moment(text: str) -> datetime:

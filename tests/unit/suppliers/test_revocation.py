@@ -1,5 +1,6 @@
 """Revocation lists: only the authority's own, whole and newer one is kept; what it revokes counts no more."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooLarge
 from portal.ledger.models import Entry
 from portal.reassessment.service import certificates_revoked
 from portal.suppliers.keys import decide_key, register_key, trust_for
-from portal.suppliers.models import KeyState
+from portal.suppliers.models import KeyState, RevocationList
 from portal.suppliers.revocation import LIST_MAX, keep_list, list_of, stale
 from portal.verification import verify_file
 from tests.unit.submissions.test_firmware_beside import IMAGE
@@ -82,6 +83,7 @@ def test_a_list_is_kept_as_pem_and_entered_in_the_ledger(session, keep, crl, key
     assert entry.subject_id == key.id
     again = keep(kept.row.pem.encode())
     assert (again.row.id, again.added) == (kept.row.id, 0)
+    assert len(session.scalars(select(Entry).where(Entry.kind == "revocation_list.kept")).all()) == 1
 
 
 def test_a_newer_list_takes_the_place_and_an_older_one_does_not(session, keep, crl, key, authority):
@@ -92,6 +94,12 @@ def test_a_newer_list_takes_the_place_and_an_older_one_does_not(session, keep, c
         keep(crl(age=2))
     row = list_of(session, key)
     assert row is not None and row.revoked == 2
+    rows = session.scalars(select(RevocationList).order_by(RevocationList.number)).all()
+    assert [(one.number, one.revoked) for one in rows] == [(1, 0), (2, 2)]
+    bodies = session.scalars(
+        select(Entry.body).where(Entry.kind == "revocation_list.kept").order_by(Entry.seq)
+    )
+    assert [json.loads(body)["sha256"] for body in bodies] == [one.sha256 for one in rows]
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,26 @@ def test_a_doubled_file_is_refused(world: World, whole: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IMPORTANT.txt",
+        "keys/more/extra.json",
+        "keys/extra.pem",
+        "revocation/more/extra.crl",
+        "policies/extra.json",
+        "submissions/extra.verdicts-1.json",
+        "assessment/2/extra.json",
+        "ledger/1/000000000001.checkpoint",
+        "ledger/1/more/extra/000000000001.tlog-proof",
+    ],
+)
+def test_a_file_that_nothing_asks_for_is_refused(world: World, whole: bytes, name: str) -> None:
+    """Though the manifest lists it: that is signed by nobody."""
+    said = refusal(packed(unpacked(whole) | {name: b"{}"}), world)
+    assert said == f"{name}: nothing in this bundle asks for this file, and nothing proves it"
+
+
 def test_changed_bytes_are_refused(world: World, whole: bytes) -> None:
     name = named(unpacked(whole), "decisions/")
     files = edited(unpacked(whole), name, lambda row: row.update(reason="Perfect."))

@@ -1,9 +1,13 @@
 """Whom the portal believed when it verified: removed or replaced since, a bundle brings it along."""
 
+import hashlib
+import io
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import rfc8785
@@ -11,15 +15,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from sqlalchemy import select, text
 
 from portal.accounts.models import RoleName
+from portal.reports.bundles.again import _CannotRepeatError, _Trusting
+from portal.reports.bundles.opened import Bundle, Entries, Told
 from portal.review.assessing import assess
 from portal.review.models import Assessment, CaseCause
 from portal.suppliers import timestamping
+from portal.suppliers.keys import decide_key, register_key
 from portal.suppliers.models import TimestampAuthority
+from portal.suppliers.revocation import der, keep_list
 from tests.unit.reports.bundles.conftest import World, made_in
 from tests.unit.reports.bundles.test_bundles import Files, checked, packed, refusal, unpacked
 from tests.unit.reports.bundles.test_recorded import faults
 from tests.unit.verification.authority import Identity, root
-from tests.unit.verification.syntax import time_stamp
+from tests.unit.verification.syntax import raw_signature, time_stamp
 
 
 def assessed(world: World) -> Files:
@@ -49,6 +57,7 @@ def remove(world: World, row: TimestampAuthority) -> None:
 
 def stamped_firmware(world: World, clock_root: Identity, version: str) -> str:
     """What the portal says of the time stamp of a new image."""
+    world.clock.advance(timedelta(minutes=1))
     desk, now = world.desk, world.clock.now()
     stamping = clock_root.issue(
         "Clock",
@@ -161,6 +170,138 @@ def test_an_authority_of_which_the_ledger_tells_otherwise_is_named(
         session.execute(text(f"{tamper} {where}"))
         session.expire_all()
         found = faults(removed.world)
+        assert [fault for fault in found if said in fault], found
+    finally:
+        session.rollback()
+        session.expire_all()
+
+
+# --- Revocation lists ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Listed:
+    """A portal on which three revocation lists of one authority counted, the third for nothing here."""
+
+    world: World
+    key_id: str
+    lists: list[bytes]
+    files: Files
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listed]:
+    with made_in(tmp_path_factory.mktemp("listed")) as world:
+        desk, now = world.desk, world.clock.now()
+        anchor = root("Release authority", start=now - timedelta(900), end=now + timedelta(900))
+        signer = anchor.issue("Signer", start=now - timedelta(9), end=now + timedelta(9))
+        key = register_key(
+            *(world.session, desk.actor, world.clock),
+            pem=anchor.pem,
+            label="authority",
+            purposes=["firmware"],
+            options={"root": True},
+        )
+        decide_key(
+            *(world.session, desk.make.actor(RoleName.REVIEWER), world.clock, key.id),
+            approve=True,
+            fingerprint_typed=key.fingerprint[-8:],
+            note="by telephone",
+        )
+        world.session.commit()
+
+        def bring(age: float, *revoked: Identity) -> bytes:
+            when = (now - timedelta(age), None)
+            pem = anchor.revoke(*((one, *when) for one in revoked), made=now - timedelta(age))
+            kept = keep_list(world.session, desk.actor, world.clock, key.id, pem.encode())
+            world.session.commit()
+            return der(kept.row)
+
+        def judged(version: str) -> str:
+            world.clock.advance(timedelta(minutes=1))
+            image = desk.keys.image(None, version)
+            signature = raw_signature(signer.key, image, "sha256")[1]
+            chain = desk.put(signer.pem.encode(), "chain.pem")
+            return desk.checks(desk.firmware(image, version, signature, certificates_id=chain))["key"].outcome
+
+        lists = [bring(3)]
+        assert judged("3.0.0") == "pass"
+        lists.append(bring(2, signer))
+        assert judged("3.1.0") == "fail"
+        lists.append(bring(1, signer))
+        files = assessed(world)
+        yield Listed(world, key.id, lists, files)
+
+
+def list_name(data: bytes) -> str:
+    return f"revocation/{hashlib.sha256(data).hexdigest()}.crl"
+
+
+def test_each_list_counts_for_what_was_verified_by_it(listed: Listed) -> None:
+    there = {name: data for name, data in listed.files.items() if name.startswith("revocation/")}
+    assert there == {list_name(data): data for data in listed.lists[:2]}
+    steps, warnings = checked(packed(listed.files), listed.world.policy)
+    assert "Verified again: 3 signed files" in steps[-1]
+    assert not [text for text in warnings if "not verified again" in text]
+    assert faults(listed.world) == []
+
+
+def test_openssl_reads_the_lists_of_a_bundle(listed: Listed, tmp_path: Path) -> None:
+    path = tmp_path / "list.crl"
+    path.write_bytes(listed.files[list_name(listed.lists[1])])
+    command = ["openssl", "crl", "-inform", "DER", "-in", path, "-noout", "-text"]
+    assert "Serial Number:" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_bundle_without_a_list_that_counted_is_refused(listed: Listed) -> None:
+    for data in listed.lists[:2]:
+        files = {name: there for name, there in listed.files.items() if name != list_name(data)}
+        assert "is missing: this list counted then" in refusal(packed(files), listed.world)
+
+
+def test_a_list_of_which_the_ledger_does_not_tell_is_refused(listed: Listed) -> None:
+    own = root("Release authority").revoke().encode()
+    first, second = map(list_name, listed.lists[:2])
+    for changed in (
+        {list_name(own): own},
+        {first: own},
+        {first: listed.lists[1]},
+        {first: listed.files[second], second: listed.files[first]},
+    ):
+        said = refusal(packed(listed.files | changed), listed.world)
+        assert "the ledger tells of no such revocation list of these keys" in said
+
+
+def test_a_list_that_an_older_version_replaced_is_told(listed: Listed) -> None:
+    """Its entry has no number, and its row is gone: nothing can be repeated, and the bundle says so."""
+    bundle = Bundle(io.BytesIO(packed(listed.files)))
+    entries = Entries([Told(1, "revocation_list.kept", listed.key_id, {"sha256": "0" * 64})])
+    trusting = _Trusting(bundle, entries, [], [])
+    with pytest.raises(_CannotRepeatError, match="the revocation list that counted was not kept"):
+        list(trusting._list_of({"id": listed.key_id}, 2))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        ("UPDATE revocation_lists SET sha256 = '0'", "its text does not have its digest"),
+        ("UPDATE revocation_lists SET pem = 'no list'", "its text cannot be read"),
+        ("UPDATE revocation_lists SET revoked = 7", "revoked: the database says 7"),
+        ("UPDATE revocation_lists SET next_update = this_update", "next_update: the database says"),
+        ("UPDATE revocation_lists SET number = 9 WHERE number = 3", "has no entry revocation_list.kept"),
+        ("DELETE FROM revocation_lists WHERE number = 1", "which is not in the database"),
+        (
+            "DELETE FROM ledger_entries WHERE kind = 'revocation_list.kept'",
+            "has no entry revocation_list.kept",
+        ),
+    ],
+)
+def test_a_list_of_which_the_ledger_tells_otherwise_is_named(listed: Listed, tamper: str, said: str) -> None:
+    session = listed.world.session
+    try:
+        session.execute(text(tamper))
+        session.expire_all()
+        found = faults(listed.world)
         assert [fault for fault in found if said in fault], found
     finally:
         session.rollback()
