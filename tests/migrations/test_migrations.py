@@ -223,7 +223,7 @@ def test_revocation_lists_come_along_and_stay_when_newer_ones_come(engine: Engin
         session.commit()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "0018")
+        command.downgrade(config, "0019")
         assert connection.execute(text("SELECT revoked FROM revocation_lists")).scalars().all() == [1]
     migrate(engine)
     with open_session(engine) as session:

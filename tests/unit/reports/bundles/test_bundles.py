@@ -180,7 +180,7 @@ def test_a_doubled_file_is_refused(world: World, whole: bytes) -> None:
         "revocation/more/extra.crl",
         "policies/extra.json",
         "submissions/extra.verdicts-1.json",
-        "assessment/2/extra.json",
+        "assessment/1/extra.json",
         "ledger/1/000000000001.checkpoint",
         "ledger/1/more/extra/000000000001.tlog-proof",
     ],

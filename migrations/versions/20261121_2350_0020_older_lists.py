@@ -1,6 +1,6 @@
 """revocation lists stay when newer ones come
 
-Revision: 0019, after 0018
+Revision: 0020, after 0019
 """
 
 import base64
@@ -9,8 +9,8 @@ import hashlib
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
