@@ -42,6 +42,7 @@ WIDTHS = (1280, 390)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 DOWNLOADS = re.compile(
     r"download|evidence/|\.zip|\.pdf|\.csv|\.json|receipt|watch-key|/static/|/files/|/api/"
+    r"|/ledger/(policy|\d+/)"
 )
 
 
