@@ -80,7 +80,8 @@ class Watched:
         session.expire_all()
         self.folder.joinpath("memory").mkdir(exist_ok=True)
         memory = MemoryFile(self.folder / "memory" / f"{count}.json")
-        memory.keep(monitoring.Checkpoint(ORIGIN, 0, monitoring.EMPTY))
+        with memory.hold():
+            memory.keep(monitoring.Checkpoint(ORIGIN, 0, monitoring.EMPTY))
         self.ledger.signer = LogSigner(ORIGIN, self.ledger.signer.keys, memory)
         self.publish(count, THEIRS)
 
