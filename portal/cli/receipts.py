@@ -91,10 +91,15 @@ def _check(
     step(f"The checkpoint of {opened.checkpoint.origin} over {size} is signed ({signers}).")
     step("The entry is in the log under this checkpoint.")
     cosigned = [one.key for one in opened.by_witnesses]
+    names = list(dict.fromkeys(key.name for key in cosigned))
     if not trust.met(cosigned):
-        raise LedgerError(f"{len(cosigned)} witnesses of the policy cosigned; its quorum asks for others")
+        who = ", ".join(names) or "nobody"
+        raise LedgerError(
+            f"of the policy's witnesses {who} cosigned; its quorum asks for others. A receipt that is "
+            "fetched again has those that came later"
+        )
     if trust.quorum != NONE:
-        step(f"Cosigned by {', '.join(key.name for key in cosigned)}.")
+        step(f"Cosigned by {', '.join(names)}.")
     told["entry"] = facts
     if file is not None:
         found = hash_file(file)

@@ -9,6 +9,7 @@ given text and salt (in a receipt or a bundle) can make the leaf again.
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -64,12 +65,21 @@ class Opening:
 
     @classmethod
     def load(cls, data: bytes) -> "Opening":
+        """Raises LedgerError. A text is read in its one spelling only: with a name twice in it, two readers
+        could find two things.
+        """
         try:
             found = json.loads(data)
             opening = cls(found["body"], found["salt"], found["tag"])
-            opening.leaf()
+            facts = opening.facts
+            whole = (
+                rfc8785.dumps(facts) == opening.body.encode()
+                and re.fullmatch("[0-9a-f]{64}", opening.salt)
+                and (opening.tag is None or re.fullmatch("[0-9a-f]{32}", opening.tag))
+                and all(facts[name].isprintable() for name in ("at", "kind", "subject"))
+            )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            raise LedgerError(
-                "the receipt does not hold the text of an entry with its salt and tag"
-            ) from None
+            whole = False
+        if not whole:
+            raise LedgerError("the receipt does not hold the text of an entry with its salt and tag")
         return opening

@@ -70,7 +70,7 @@ def verify_bundle(
     roots = check_checkpoints(bundle, trust)
     for point in roots.opened.values():
         by = ", ".join(one.key.kind.name.replace("_", "-") for one in point.by_log)
-        names = [one.key.name for one in point.by_witnesses]
+        names = list(dict.fromkeys(one.key.name for one in point.by_witnesses))
         more = f", cosigned by {', '.join(names)}" if names else ""
         step(
             f"The checkpoint of {point.checkpoint.origin} over {point.checkpoint.size:,} entries is signed "

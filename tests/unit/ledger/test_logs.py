@@ -112,7 +112,15 @@ def test_equal_entries_have_different_leaves(ledger: Ledger) -> None:
     assert leaves[0] != leaves[1]
 
 
+ENTRY = '{"at":"2026-11-21T12:00:00Z","kind":"a.b","seq":1,"subject":"s"}'
+
+
+def opening_of(body: str, salt: str = "ab" * 32, tag: str | None = "ab" * 16) -> bytes:
+    return json.dumps({"body": body, "salt": salt, "tag": tag}).encode()
+
+
 def test_what_does_not_open_a_leaf_is_refused(ledger: Ledger) -> None:
+    assert Opening.load(opening_of(ENTRY)).facts["kind"] == "a.b"
     for wrong in (
         b"",
         b"[]",
@@ -120,6 +128,14 @@ def test_what_does_not_open_a_leaf_is_refused(ledger: Ledger) -> None:
         b'{"body":"","salt":"","tag":null}',
         b'{"body":1,"salt":2,"tag":3}',
         b"[" * 9999,
+        opening_of(ENTRY.replace('"seq"', '"sha256":"b","seq"')),  # not in order
+        opening_of(ENTRY.replace("{", '{"at":"2020-01-01T00:00:00Z",')),  # a name twice
+        opening_of(ENTRY.replace(":1,", ": 1,")),  # another spelling
+        opening_of(ENTRY.replace('"kind":"a.b",', "")),
+        opening_of(ENTRY.replace("a.b", "a.b\\nok  It is for this file")),
+        opening_of(ENTRY, salt="AB" * 32),
+        opening_of(ENTRY, salt="ab" * 31),
+        opening_of(ENTRY, tag="somebody"),
     ):
         with pytest.raises(LedgerError, match="does not hold the text of an entry"):
             Opening.load(wrong)

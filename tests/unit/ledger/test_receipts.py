@@ -4,17 +4,20 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+from portal.adapters.keys import MemoryFile
 from portal.cli.main import main
 from portal.ledger import logs
 from portal.ledger.leaves import Opening
 from portal.ledger.models import Entry
+from portal.ledger.notes import Checkpoint
 from portal.ledger.proofs import Proof
-from portal.ledger.tree import tile_path, tile_width
+from portal.ledger.tree import EMPTY, tile_path, tile_width
 from tests.factories import Make
 from tests.unit.api.conftest import Machine
 from tests.unit.api.conftest import machine as machine  # noqa: PLC0414
@@ -160,6 +163,26 @@ def test_a_log_that_was_rewritten_does_not_continue_the_receipt_s(
     done = home.check("--tiles", str(folder))
     assert done.exit_code == 1
     assert "history was rewritten" in done.output
+
+
+def test_two_logs_of_one_size_are_a_fork(home: Home, ledger: Ledger, tmp_path: Path) -> None:
+    """The same keys signed another history of the same length: for a second portal, or after a restore."""
+    ledger.add(30)
+    ledger.publish()
+    entry = home.receipt.read_text()
+    home.receipt.write_text(str(ledger.receipt(0)))
+    other = Checkpoint(ledger.signer.origin, 31, bytes(32))
+    tree = SimpleNamespace(size=31, root=lambda: other.root, consistency=lambda _: [])
+    forked = replace(ledger.signer, memory=MemoryFile(tmp_path / "forked" / "signed"))
+    with forked.memory.hold():
+        forked.memory.keep(replace(other, size=0, root=EMPTY))
+    folder = served(ledger, tmp_path / "log")
+    (folder / "checkpoint").write_text(str(forked.sign(tree, ledger.clock)))  # type: ignore[arg-type]
+    done = home.check("--tiles", str(folder))
+    assert done.exit_code == 1
+    assert "two different logs of 31 entries: history was rewritten" in done.output
+    home.receipt.write_text(entry)  # a longer log is held against it too
+    assert "history was rewritten" in home.check("--tiles", str(folder)).output
 
 
 def test_an_older_checkpoint_is_no_newer_one(home: Home, ledger: Ledger, tmp_path: Path) -> None:
