@@ -5,7 +5,6 @@ a lot is sampled, which spends it and commits the next. So the supplier cannot f
 and the buyer cannot choose a seed once it knows the units.
 """
 
-import hashlib
 import secrets
 from typing import Final
 
@@ -16,13 +15,9 @@ from portal.clock import Clock
 from portal.ledger import service as ledger
 from portal.ledger.models import Entry
 from portal.suppliers.models import Product, SamplingSeed
+from portal.suppliers.seeds import commitment
 
 COMMITTED: Final = "sampling.committed"
-
-
-def commitment(seed: str) -> str:
-    """What the ledger says of a seed (256 random bits, hex) while nobody may know it."""
-    return "sha256:" + hashlib.sha256(b"lotgate sampling seed v1\n" + bytes.fromhex(seed)).hexdigest()
 
 
 def commit(session: Session, clock: Clock, product: Product) -> SamplingSeed:

@@ -10,16 +10,16 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 
-from portal.errors import InvalidInput, LedgerError, LotgateError
+from portal.errors import LedgerError, LotgateError
 from portal.reports.bundles import form
+from portal.reports.bundles.lots import APART, sha256_of, units_of
 from portal.reports.bundles.opened import Bundle, Entries, Told
-from portal.submissions.lots.manifest import read_manifest
 from portal.verification import (
     Chunk,
     Outcome,
@@ -35,10 +35,7 @@ from portal.verification import (
 from portal.verification.enrolled import built, trust_of
 
 BESIDE_MAX: Final = 262_144  # bytes of a signature, of certificates, of a time stamp
-MANIFEST_MAX: Final = 64 << 20
 KEPT_FAILURES: Final = 10_000  # failures of one batch that are recorded one by one
-MANIFEST_UNITS: Final = 1_000_000
-APART: Final = timedelta(minutes=5)  # an entry and the moment that it tells of
 
 
 @dataclass
@@ -153,7 +150,7 @@ class _One:
         elif kind == "firmware":
             self._compare(recorded, self._firmware(trust))
             done.files += 1
-        elif "lot.signature" in recorded and self._blob(self.row, "signature") is not None:
+        elif "lot.signature" in recorded and self._blob("signature") is not None:
             self._compare(recorded, self._lot_of(run, recorded["lot.signature"]))
             done.files += 1
 
@@ -192,20 +189,18 @@ class _One:
             )
         return said.timestamp()
 
-    def _blob(self, row: dict[str, Any], role: str) -> str | None:
-        for one in row["files"]:
-            if one["role"] == role:
-                return form.blob(self.files[one["evidence"]]["sha256"])
-        return None
+    def _blob(self, role: str) -> str | None:
+        sha256 = sha256_of(self.row, role, self.files)
+        return None if sha256 is None else form.blob(sha256)
 
     def _bytes(self, role: str) -> bytes | None:
-        name = self._blob(self.row, role)
+        name = self._blob(role)
         if name is not None and name not in self.bundle.zip.members:
             raise _CannotRepeatError(f"its {role} was deleted since, as the ledger says")
         return None if name is None else self.bundle.read(name, BESIDE_MAX)
 
     def _needed(self, role: str) -> str:
-        name = self._blob(self.row, role)
+        name = self._blob(role)
         if name is None:
             raise LedgerError(f"its {role} is not in the bundle")
         if name not in self.bundle.zip.members:
@@ -252,19 +247,8 @@ class _One:
     def _units(self) -> set[bytes] | None:
         """Digests of the units of the lot that they are about; None where it is not in the bundle."""
         lot = self.others.get(self.row["lot"])
-        name = self._blob(lot, "manifest") if lot else None
-        table = self._blob(lot, "units") if lot else None
-        if name is None or any(one and one not in self.bundle.zip.members for one in (name, table)):
-            return None
-        try:
-            manifest = read_manifest(
-                self.bundle.read(name, MANIFEST_MAX),
-                None if table is None else self.bundle.read(table, MANIFEST_MAX),
-                max_units=MANIFEST_UNITS,
-            )
-        except InvalidInput as error:
-            raise LedgerError(f"the manifest of its lot: {error.message}") from None
-        return {bytes.fromhex(unit.digest) for unit in manifest.units}
+        units = units_of(self.bundle, lot, self.files) if lot else None
+        return None if units is None else {bytes.fromhex(unit.digest) for unit in units}
 
 
 class _Comparing:

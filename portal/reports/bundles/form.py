@@ -25,6 +25,7 @@ assessment/N/            facts.json and result.json of assessment N, and about.j
 policies/                the rules that were applied: facts and rules give the result
 decisions/ exceptions/   what people decided, and which gaps they accepted until when
 submissions/             what was submitted, each check that was made, each attestation's verdict
+samples/                 which units of a lot were drawn to be tested, and by which seed
 evidence.json evidence/  every file by its digest; the files themselves unless digests were asked for
 keys/                    the supplier's approved keys; revocation/ lists of revoked certificates;
                          authorities/ those whose time stamps count

@@ -21,12 +21,23 @@ from portal.reports.view import Audience
 from portal.review.models import Assessment, ChangeRequest, Decision, GrantedException, PolicyVersion
 from portal.submissions.attestations.models import AttestationBatch
 from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.lots.models import Lot, Sample
+from portal.submissions.lots.plan import PLAN, plan_size
+from portal.submissions.lots.sampling import says as drawn_says
 from portal.submissions.models import Attachment, CheckRecord, Submission, SubmissionKind
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_document
 from portal.suppliers.keys import key_name
-from portal.suppliers.models import KeyState, RevocationList, SigningKey, Supplier, TimestampAuthority
+from portal.suppliers.models import (
+    KeyState,
+    RevocationList,
+    SamplingSeed,
+    SigningKey,
+    Supplier,
+    TimestampAuthority,
+)
 from portal.suppliers.revocation import KEPT, der
+from portal.suppliers.seeds import commitment
 from portal.suppliers.timestamping import ever
 
 
@@ -48,6 +59,8 @@ class Telling:
         self.submissions = self._in(Submission, Submission.id, submission_ids)
         self.evidence = self._evidence(submission_ids)
         self.exceptions = self._exceptions()
+        self.samples = self._samples()
+        self.seeds = self._seeds()
         self.moments = self._moments()
         self.keys = session.scalars(
             select(SigningKey)
@@ -129,6 +142,31 @@ class Telling:
             if row.decision_id in about or (row.control_id, row.expires_on) in counted
         ]
 
+    def _samples(self) -> list[Sample]:
+        """Those drawn before the last decision here. A later one is not told: whoever knows the units before
+        they are tested could prepare them."""
+        lots = [row.id for row in self.submissions if row.kind is SubmissionKind.LOT]
+        if not self.decisions:
+            return []
+        decided = max(row.decided_at for row in self.decisions)
+        found = self._in(
+            *(Sample, Lot.submission_id, lots), Lot.id == Sample.lot_id, Sample.drawn_at < decided
+        )
+        return sorted(found, key=lambda row: (row.drawn_at, row.lot_id, row.size))
+
+    def _seeds(self) -> Sequence[SamplingSeed]:
+        """All of the product that were committed before: that the right one was told."""
+        if not self.samples:
+            return []
+        return self.session.scalars(
+            select(SamplingSeed)
+            .where(
+                SamplingSeed.product_id == self.assessment.product_id,
+                SamplingSeed.committed_at <= self.samples[-1].drawn_at,
+            )
+            .order_by(SamplingSeed.id)
+        ).all()
+
     def _moments(self) -> list[int]:
         """The first entry that tells of each run: what counted came before it. Runs of a lot take checks over
         from earlier ones."""
@@ -175,6 +213,8 @@ class Telling:
             *self.exceptions,
             *self.keys,
             *self.authorities,
+            *self.samples,
+            *self.seeds,
         )
         policies = {row.policy_digest.removeprefix("sha256:") for row in self.assessments}
         own = {self.assessment.product_id, self.assessment.supplier_id}
@@ -209,6 +249,8 @@ class Telling:
             "evidence, by its digests",
             form.document([_evidence(row) for row in self.evidence]),
         )
+        for sample in self.samples:
+            yield f"samples/{sample.id}.json", "sample of a lot", form.document(_sample(sample))
         for key in self.keys:
             yield f"keys/{key.id}.json", "approved key", form.document(self._key(key))
         for sha256, data in self._lists():
@@ -341,6 +383,18 @@ def _exception(row: GrantedException) -> dict[str, object]:
         "expires": row.expires_on.isoformat(),
         "granted_at": rfc3339(row.created_at),
         "ended_at": rfc3339(row.closed_at) if row.closed_at else None,
+    }
+
+
+def _sample(row: Sample) -> dict[str, object]:
+    units, said = row.lot.unit_count, drawn_says(row)
+    return {
+        "id": row.id,
+        "plan": {"name": PLAN, "units": units, "size": plan_size(units)},
+        "commitment": commitment(row.seed.seed),
+        "at": rfc3339(row.drawn_at),
+        **said,
+        "serials": row.serials.splitlines(),
     }
 
 

@@ -3,9 +3,9 @@
 Each step needs the ones before it, and is told in one line when it holds:
 1. files: the ZIP is in canonical form; its files are those of the manifest, with their digests;
 2. checkpoints: signed by logs of the policy; 3. receipts: each opens an entry in the log; time stamps;
-4. evidence; 5. submissions and their checks; 6. keys; 7. assessments, made again from facts and policy;
-8. decisions and accepted gaps: as their entries say;
-9. signatures, verified again with the keys that the ledger says were approved then.
+4. evidence; 5. submissions and their checks; 6. samples of lots, drawn again; 7. keys; 8. assessments, made
+again from facts and policy; 9. decisions and accepted gaps: as their entries say;
+10. signatures, verified again with the keys that the ledger says were approved then.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from portal.policy.facts import Facts
 from portal.policy.model import load
 from portal.policy.result import Result
 from portal.reports.bundles import form
-from portal.reports.bundles.again import APART, Repeated, repeat
+from portal.reports.bundles.again import Repeated, repeat
+from portal.reports.bundles.lots import APART, check_samples
 from portal.reports.bundles.opened import (
     Bundle,
     Entries,
@@ -85,6 +86,7 @@ def verify_bundle(
             checking.subject,
             checking.evidence,
             checking.submissions,
+            checking.samples,
             checking.keys,
             checking.assessments,
             checking.decisions,
@@ -229,6 +231,15 @@ class _Checking:
                 recorded[one["check"]],
                 {"outcome": one["outcome"], "reason": _digest(one["reason"])},
             )
+
+    def samples(self) -> str:
+        self.known |= {
+            one.subject
+            for one in self.entries.told
+            if one.kind == "sampling.committed" and one.facts.get("product") == self.product
+        }
+        rows, submissions = self.documents("samples"), self.documents("submissions")
+        return check_samples(self.bundle, self.entries, rows, submissions, self.files)
 
     def keys(self) -> str:
         for row in self.documents("keys").values():

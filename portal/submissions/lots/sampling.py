@@ -6,7 +6,6 @@ manifest draws it again.
 """
 
 import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,30 +23,9 @@ from portal.submissions.lots.models import Lot, Sample, Unit
 from portal.submissions.models import AttachmentRole, Submission
 from portal.suppliers import sampling
 from portal.suppliers.models import Product
+from portal.suppliers.seeds import order
 
 DRAWN: Final = "sampling.drawn"
-# MIL-STD-105E, Tables I and II-A: general inspection level II, normal inspection. (Largest lot, sample.)
-PLAN: Final = "MIL-STD-105E, level II, normal"
-_SIZES: Final = (
-    (8, 2), (15, 3), (25, 5), (50, 8), (90, 13), (150, 20), (280, 32), (500, 50), (1200, 80), (3200, 125),
-    (10_000, 200), (35_000, 315), (150_000, 500), (500_000, 800),
-)  # fmt: skip
-_LARGEST: Final = 1250
-
-
-def plan_size(units: int) -> int:
-    """How many of a lot to test by the plan above; all of them where the sample is as large as the lot."""
-    return min(units, next((sample for most, sample in _SIZES if units <= most), _LARGEST))
-
-
-def order(seed: str, manifest: str, serials: list[str]) -> list[str]:
-    """All serials in the order in which they are drawn. `seed` and `manifest` (SHA-256) in hex."""
-    key = bytes.fromhex(seed)
-
-    def place(serial: str) -> bytes:
-        return hmac.digest(key, f"lotgate sample v1\n{manifest}\n{serial}".encode(), "sha256")
-
-    return sorted(serials, key=place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from portal.submissions.firmware.shown import shown
 from portal.submissions.firmware.shown_inside import shown_inside
 from portal.submissions.lots import sampling
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
+from portal.submissions.lots.plan import PLAN, plan_size
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.suppliers.models import SigningKey, Supplier
 from portal.web.download import download, download_receipt, download_report
@@ -126,7 +127,7 @@ def _only(kind: type[Row], found: Submission) -> Row | None:
 def _lot(lot: Lot, drawn: sampling.Drawn | None, form: SampleForm) -> dict[str, object]:
     """Units by page, the custody of a lot, and its sample."""
     if form.size.data is None:
-        form.size.data = max(sampling.plan_size(lot.unit_count), drawn.sample.size + 1 if drawn else 0)
+        form.size.data = max(plan_size(lot.unit_count), drawn.sample.size + 1 if drawn else 0)
     wanted = request.args.get("serial", "").strip()[:100]
     query = select(Unit).where(Unit.lot_id == lot.id)
     if wanted:
@@ -141,8 +142,8 @@ def _lot(lot: Lot, drawn: sampling.Drawn | None, form: SampleForm) -> dict[str, 
         "more_units": len(units) > UNITS,
         "serial": wanted,
         "covered": session().scalar(covered),
-        "plan": sampling.PLAN,
-        "planned": sampling.plan_size(lot.unit_count),
+        "plan": PLAN,
+        "planned": plan_size(lot.unit_count),
         "sample_form": form,
         "custody": session()
         .scalars(select(CustodyEvent).where(CustodyEvent.lot_id == lot.id).order_by(CustodyEvent.position))

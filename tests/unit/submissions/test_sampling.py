@@ -14,6 +14,7 @@ from portal.ledger.models import Entry
 from portal.reports.consistency import LEDGERED, _rows_and_entries
 from portal.submissions.lots import sampling
 from portal.submissions.lots.models import Lot, Sample
+from portal.submissions.lots.plan import plan_size
 from portal.submissions.lots.service import lot_of
 from portal.suppliers import sampling as seeds
 from portal.suppliers.models import SamplingSeed
@@ -192,4 +193,4 @@ def test_fsck_names_a_sample_that_was_altered(
     ],
 )
 def test_the_plan_is_that_of_the_standard(units: int, size: int) -> None:
-    assert sampling.plan_size(units) == size
+    assert plan_size(units) == size

@@ -25,6 +25,9 @@ from portal.review.models import Assessment, CaseCause, DecisionKind
 from portal.review.rules import Condition, foreseen, must_be_named
 from portal.review.service import claim, decide
 from portal.settings import Settings
+from portal.submissions.lots import sampling
+from portal.submissions.lots.service import lot_of
+from portal.suppliers import sampling as seeds
 from portal.suppliers.keys import distrust_key
 from tests.factories import Make, RecordingQueue
 from tests.unit.submissions.conftest import Desk, Keys, a_unit
@@ -131,6 +134,7 @@ def _play(desk: Desk, make: Make) -> Assessment:
     desk.verify(answers)
     image = desk.keys.image(None, "2.1.0")
     desk.firmware(image, "2.1.0", desk.keys.sign("maker", image))
+    seeds.commit(session, clock, desk.product)
     manifest = desk.manifest(*SERIALS)
     lot = desk.lot(manifest)
     desk.attest(lot, lines(desk))
@@ -143,7 +147,9 @@ def _play(desk: Desk, make: Make) -> Assessment:
     )
     assess(session, clock, desk.product.id, cause="test", case_cause=CaseCause.SUBMISSION)
     case = open_case(session, desk.product.id)
-    assert case is not None
+    delivered = lot_of(session, lot)
+    assert case is not None and delivered is not None
+    sampling.draw(session, reviewer, clock, delivered, 5)
     session.commit()
     first, second = make.actor(RoleName.APPROVER), make.actor(RoleName.APPROVER)
     gaps = must_be_named(foreseen(case.assessment, (), today(clock)))

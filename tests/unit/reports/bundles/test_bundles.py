@@ -83,7 +83,8 @@ def edited(files: Files, name: str, edit: Callable[[Any], object]) -> Files:
 
 def test_everything_holds_and_each_step_says_so(world: World, whole: bytes) -> None:
     steps, warnings = checked(whole, world.policy)
-    assert len(steps) == 12
+    assert len(steps) == 13
+    assert "1 samples of lots are those that were drawn, 1 were drawn again; each seed" in " ".join(steps)
     assert "Verified again: 1 signed files and 41 attestations" in steps[-1]
     assert not [text for text in warnings if "--policy" in text]
 
@@ -180,14 +181,16 @@ def test_a_doubled_file_is_refused(world: World, whole: bytes) -> None:
         "revocation/more/extra.crl",
         "policies/extra.json",
         "submissions/extra.verdicts-1.json",
-        "assessment/1/extra.json",
+        "assessment/N/extra.json",
         "ledger/1/000000000001.checkpoint",
         "ledger/1/more/extra/000000000001.tlog-proof",
     ],
 )
 def test_a_file_that_nothing_asks_for_is_refused(world: World, whole: bytes, name: str) -> None:
     """Though the manifest lists it: that is signed by nobody."""
-    said = refusal(packed(unpacked(whole) | {name: b"{}"}), world)
+    files = unpacked(whole)
+    name = name.replace("assessment/N", named(files, "assessment/", "about.json").rpartition("/")[0])
+    said = refusal(packed(files | {name: b"{}"}), world)
     assert said == f"{name}: nothing in this bundle asks for this file, and nothing proves it"
 
 
@@ -271,6 +274,47 @@ def missing_condition(files: Files) -> Files:
 
 def longer_condition(files: Files) -> Files:
     return edited(files, named(files, "exceptions/"), lambda row: row.update(expires="2030-01-01"))
+
+
+def changed_sample(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row["serials"].reverse())
+
+
+def larger_sample(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row.update(size=6))
+
+
+def sample_with_another_seed(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row.update(seed="0" * 64))
+
+
+def sample_with_another_commitment(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row.update(commitment="sha256:" + "0" * 64))
+
+
+def sample_of_another_plan(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row["plan"].update(size=5, units=9))
+
+
+def sample_of_another_day(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row.update(at="2026-11-20T00:00:00Z"))
+
+
+def sample_of_no_lot(files: Files) -> Files:
+    return edited(files, named(files, "samples/"), lambda row: row.update(lot="0" * 32))
+
+
+def missing_sample(files: Files) -> Files:
+    del files[named(files, "samples/")]
+    return files
+
+
+def without_the_commitment(files: Files) -> Files:
+    committed = json.loads(files[named(files, "samples/")])["committed"]
+    for name in [name for name in files if name.endswith(".tlog-proof")]:
+        if Opening.load(Proof.parse(files[name].decode()).extra).facts["subject"] == committed:
+            del files[name]
+    return files
 
 
 def other_key(files: Files) -> Files:
@@ -372,6 +416,15 @@ TAMPERED: dict[Callable[[Files], Files], str] = {
     changed_condition: "condition: the bundle says 'sha256:",
     missing_condition: "its conditions are not the accepted gaps of the bundle",
     longer_condition: "expires: the bundle says '2030-01-01'",
+    changed_sample: "serials: the bundle says 'sha256:",
+    larger_sample: "size: the bundle says 6",
+    sample_with_another_seed: "seed: the bundle says '0000",
+    sample_with_another_commitment: "its seed does not open the commitment",
+    sample_of_another_plan: "the plan asks for 8 of 40 units",
+    sample_of_another_day: "drawn at 2026-11-20T00:00:00Z, entry",
+    sample_of_no_lot: "is no lot of this bundle",
+    missing_sample: "of which this bundle tells nothing",
+    without_the_commitment: "no receipt of an entry sampling.committed",
     other_key: "its text is not the key with fingerprint",
     key_not_approved: "no receipt of an entry key.approved",
     key_for_another_purpose: r"purposes: the bundle says \['firmware'\]",
