@@ -1,6 +1,7 @@
 """`lotgate retention`: what the rules would let go, and its deletion, for who administers the host."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -94,6 +95,7 @@ def apply_command(digest: str, email: str) -> None:
         while step := service.remove_bytes(session, clock, store):
             session.commit()
             removed += step
+            time.sleep(service.PAUSE_SECONDS)
         session.commit()
         click.echo(
             f"{removed:,} were taken out of the store; what another delivery or a hold needs stays there."

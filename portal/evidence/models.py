@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.accounts.models import User
@@ -66,6 +66,14 @@ class Tombstone(SupplierOwned, Base):
     """
 
     __tablename__ = "tombstones"
+    __table_args__ = (
+        Index(
+            "ix_tombstones_waiting",
+            "id",
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
     id: Mapped[str] = mapped_column(String(32), ForeignKey("evidence.id"), primary_key=True)
     rule: Mapped[str] = mapped_column(String(200))  # as it is cited
     rules_version: Mapped[int]

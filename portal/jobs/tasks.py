@@ -156,11 +156,12 @@ def daily(bench: Bench) -> None:
 
 
 def remove_bytes(bench: Bench) -> None:
-    """Take what was deleted out of the store, in short transactions; what a crash left is finished so."""
+    """Take what was deleted out of the store, in short transactions that let others write between them."""
     while True:
         with writing(bench) as session:
             if not retention.remove_bytes(session, bench.clock, bench.store):
                 return
+        time.sleep(retention.PAUSE_SECONDS)
 
 
 TASKS: dict[str, Callable[..., None]] = {

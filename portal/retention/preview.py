@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, today
@@ -17,6 +17,7 @@ from portal.evidence.models import Evidence
 from portal.evidence.state import alive
 from portal.policy.codec import canonical
 from portal.retention import rules
+from portal.retention.candidates import free
 from portal.retention.holds import Frozen, frozen
 from portal.retention.rules import Anchor, Kind, Rules
 from portal.review.models import Case, CaseState, Decision
@@ -24,7 +25,7 @@ from portal.submissions.models import Attachment, Submission, SubmissionState
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import Product, Supplier
 
-MOST: Final = 2_000  # files that go at once: one transaction of the ledger
+MOST: Final = 1_000  # files that go at once: one transaction, less than half a second of the write lock
 KEPT_SHOWN: Final = 200
 OLD: Final = timedelta(days=365)  # what is younger is inside every period (rules.YEARS_MIN)
 _BATCH: Final = 500
@@ -94,25 +95,23 @@ class _Life:
 
 
 def preview(session: Session, clock: Clock) -> Preview:
-    """Judge everything that is old. Memory grows with what would go (at most MOST), not with the vault."""
-    in_force = rules.current(session)
-    judge = _Judge(session, in_force, frozen(session), today(clock))
-    goes: list[Goes] = []
-    stays: list[Stays] = []
-    more = stays_total = 0
-    for batch in _old(session, clock.now() - OLD):
-        for judged in judge.all(batch):
-            if isinstance(judged, Stays):
-                stays_total += 1
-                if len(stays) < KEPT_SHOWN:
-                    stays.append(judged)
-            elif len(goes) < MOST:
-                goes.append(judged)
-            else:
-                more += 1
+    """Judge everything that is old. Memory grows with what would go (at most MOST), not with the vault.
+
+    The database finds what may go (candidates.py); what is shown is judged here.
+    """
+    in_force, day = rules.current(session), today(clock)
+    judge = _Judge(session, in_force, frozen(session), day)
+    before, may_go = clock.now() - OLD, free(in_force, day)
+    total, free_total = session.execute(
+        select(func.count(), func.count(case((may_go, 1)))).where(Evidence.received_at <= before, alive())
+    ).one()
+    goes = [one for one in judge.each(_old(before).where(may_go).limit(MOST)) if isinstance(one, Goes)]
+    kept = judge.each(_old(before).where(~may_go).limit(KEPT_SHOWN)) if total > free_total else ()
+    stays = tuple(one for one in kept if isinstance(one, Stays))
     named = [[item.file.id, item.file.sha256, item.rule, item.kept_until.isoformat()] for item in goes]
     digest = hashlib.sha256(canonical({"rules": in_force.digest, "evidence": named})).hexdigest()
-    return Preview(in_force, tuple(goes), more, tuple(stays), stays_total, digest)
+    more = free_total - min(free_total, MOST)
+    return Preview(in_force, tuple(goes), more, stays, total - free_total, digest)
 
 
 def still(session: Session, clock: Clock, seen: Preview) -> bool:
@@ -131,9 +130,9 @@ def still(session: Session, clock: Clock, seen: Preview) -> bool:
     return True
 
 
-def _old(session: Session, before: datetime) -> Iterator[list[File]]:
-    """Evidence without tombstone received before, oldest first, in batches."""
-    rows = session.execute(
+def _old(before: datetime) -> Select[str, str, str, int, str, str, datetime]:
+    """Evidence without tombstone received before, oldest first: the columns of File."""
+    return (
         select(
             Evidence.id,
             Evidence.filename,
@@ -146,10 +145,7 @@ def _old(session: Session, before: datetime) -> Iterator[list[File]]:
         .join(Supplier, Supplier.id == Evidence.supplier_id)
         .where(Evidence.received_at <= before, alive())
         .order_by(Evidence.received_at, Evidence.id)
-        .execution_options(yield_per=_BATCH)
     )
-    for part in rows.partitions(_BATCH):
-        yield [File(*row) for row in part]
 
 
 class _Judge:
@@ -158,6 +154,11 @@ class _Judge:
     def __init__(self, session: Session, in_force: Rules, held: Frozen, day: date) -> None:
         self.session, self.rules, self.held, self.day = session, in_force, held, day
         self.lives: dict[str, _Life] = {}
+
+    def each(self, query: Select[str, str, str, int, str, str, datetime]) -> Iterator[Goes | Stays]:
+        files = [File(*row) for row in self.session.execute(query)]
+        for start in range(0, len(files), _BATCH):
+            yield from self.all(files[start : start + _BATCH])
 
     def all(self, files: Sequence[File]) -> Iterator[Goes | Stays]:
         uses = self._uses([file.id for file in files])

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -149,6 +149,14 @@ def _rule(kind: Kind, given: Any) -> Rule | Problem:
     if isinstance(years, bool) or not isinstance(years, int) or not YEARS_MIN <= years <= YEARS_MAX:
         return Problem(f"{kind.value}.years", f"{YEARS_MIN} to {YEARS_MAX}", str(years)[:40])
     return Rule(Anchor(anchor), years)
+
+
+def too_late(day: date, years: int) -> date:
+    """The first day from which a period of so many years is not over on `day`: it would last until then."""
+    first = date(max(day.year - years, 1), day.month, 1)
+    return next(
+        at for at in (first + timedelta(days=n - 1) for n in range(33)) if _years_on(at, years) >= day
+    )
 
 
 def _years_on(day: date, years: int) -> date:

@@ -10,13 +10,22 @@ from portal.clock import Clock
 from portal.errors import Conflict, InvalidInput, NotAllowed, Problem
 from portal.ledger import service as ledger
 from portal.retention import rules
-from portal.retention.deleting import delete, remove_bytes
+from portal.retention.deleting import PAUSE_SECONDS, delete, remove_bytes
 from portal.retention.holds import ask_release, place, release
 from portal.retention.models import RetentionRules
 from portal.retention.preview import preview
 from portal.retention.rules import Kind, Rule
 
-__all__ = ["ask_release", "delete", "place", "preview", "release", "remove_bytes", "set_rules"]
+__all__ = [
+    "PAUSE_SECONDS",
+    "ask_release",
+    "delete",
+    "place",
+    "preview",
+    "release",
+    "remove_bytes",
+    "set_rules",
+]
 
 
 def set_rules(

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("verifier", "confined", "content", "upload", "queue", "ledger", "bundle")
+NAMES = ("verifier", "confined", "content", "upload", "queue", "ledger", "bundle", "retention")
 
 
 def main(wanted: list[str]) -> int:

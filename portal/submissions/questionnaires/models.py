@@ -44,7 +44,7 @@ class AnswerEvidence(SupplierOwned, Base):
     id: Mapped[Id]
     submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id"), index=True)
     question_id: Mapped[str] = mapped_column(String(64))
-    evidence_id: Mapped[str] = mapped_column(ForeignKey("evidence.id"))
+    evidence_id: Mapped[str] = mapped_column(ForeignKey("evidence.id"), index=True)
     valid_until: Mapped[date | None]
     attached_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
