@@ -1,17 +1,20 @@
 """What fsck finds in the log: each corruption by name, and nothing on a clean system."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from portal.adapters.keys import KeyFolder
+from portal.adapters.keys import KeyFolder, MemoryFile
 from portal.ledger import logs
 from portal.ledger.audit import audit, compare_keys, compare_memory
 from portal.ledger.models import Entry, Log, SignedCheckpoint, Tile, WatchKey
 from portal.ledger.notes import Checkpoint
 from portal.ledger.signing import PURPOSES, LogSigner
+from portal.ledger.tree import EMPTY
 from tests.unit.ledger.conftest import OURS, THEIRS, Ledger
 
 
@@ -67,6 +70,18 @@ def forge_checkpoint(ledger: Ledger) -> None:
     )
 
 
+def put_another_history_s_checkpoint(ledger: Ledger) -> None:
+    """Signed by the right keys: those of a second portal on a copy, say."""
+    tree = SimpleNamespace(size=601, root=lambda: bytes(32), consistency=lambda _: [])
+    memory = MemoryFile(ledger.folder / "forked" / "signed")
+    with memory.hold():
+        memory.keep(Checkpoint(ledger.log.origin, 0, EMPTY))
+    note = replace(ledger.signer, memory=memory).sign(tree, ledger.clock)  # type: ignore[arg-type]
+    ledger.session.execute(
+        update(SignedCheckpoint).where(SignedCheckpoint.size == 601).values(note=str(note))
+    )
+
+
 CORRUPTIONS: dict[str, tuple[Callable[[Ledger], object], str]] = {
     "a flipped bit in a tile": (flip, "tile/0/001 is not what the entries make"),
     "a deleted tile": (
@@ -99,6 +114,10 @@ CORRUPTIONS: dict[str, tuple[Callable[[Ledger], object], str]] = {
         "is about a supplier without a watch key",
     ),
     "a replaced checkpoint": (replace_checkpoint, "the checkpoint of 601 is another one"),
+    "a checkpoint of another history": (
+        put_another_history_s_checkpoint,
+        "the checkpoint of 601 has another root: history was rewritten",
+    ),
     "a forged checkpoint": (forge_checkpoint, "the signature by portal.example/ledger/1"),
     "a deleted checkpoint": (
         lambda ledger: ledger.session.execute(delete(SignedCheckpoint).where(SignedCheckpoint.size == 601)),
