@@ -1,4 +1,4 @@
-"""What fsck finds in the vault and between rows and entries: each corruption by name, and nothing before it."""
+"""What fsck finds in the vault and between rows and entries: each corruption by name, else nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
