@@ -1,5 +1,7 @@
 """Reports through the door: the right file for the right people."""
 
+import json
+import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
@@ -145,15 +147,19 @@ def test_pages_offer_receipts_and_bundles_only_where_a_log_is(
         case, assessment, DecisionKind.REJECT, by="Ida Sørli", reason="No.", settled=assessment
     )
     reviewer, supplier = sign_in(make.user(RoleName.REVIEWER)), sign_in(scene.author)
+    bundles = ("bundle.zip", "bundle.zip?evidence=digests")
     offered = {
-        "/r/cases/12": (reviewer, ("/r/cases/12/bundle.zip", f"/r/decisions/{decision.id}/receipt")),
+        "/r/cases/12": (
+            reviewer,
+            (*(f"/r/cases/12/{one}" for one in bundles), f"/r/decisions/{decision.id}/receipt"),
+        ),
         f"/r/assessments/{assessment.id}": (
             reviewer,
-            tuple(f"/r/assessments/{assessment.id}/{what}" for what in ("bundle.zip", "receipt")),
+            tuple(f"/r/assessments/{assessment.id}/{what}" for what in (*bundles, "receipt")),
         ),
         f"/s/products/{scene.product.id}": (
             supplier,
-            tuple(f"/s/assessments/{assessment.id}/{what}" for what in ("bundle.zip", "receipt")),
+            tuple(f"/s/assessments/{assessment.id}/{what}" for what in (*bundles, "receipt")),
         ),
     }
     for page, (client, addresses) in offered.items():
@@ -164,5 +170,9 @@ def test_pages_offer_receipts_and_bundles_only_where_a_log_is(
     for page, (client, addresses) in offered.items():
         text = client.get(page).text
         for address in addresses:
-            assert f'href="{address}' in text, page
-            assert client.get(address).status_code == 200, address
+            assert f'href="{address}"' in text, page
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            if "bundle.zip" in address:
+                manifest = json.loads(zipfile.ZipFile(BytesIO(answer.data)).read("manifest.json"))
+                assert manifest["evidence"] == ("digests" if "digests" in address else "included")

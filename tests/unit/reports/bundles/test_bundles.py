@@ -15,6 +15,7 @@ import pytest
 import rfc8785
 from sqlalchemy import select
 
+from portal.accounts.models import RoleName
 from portal.adapters.keys import signer_in
 from portal.clock import SystemClock
 from portal.db import open_engine, open_session
@@ -25,6 +26,7 @@ from portal.ledger.models import Entry
 from portal.ledger.policies import TrustPolicy
 from portal.ledger.proofs import Proof
 from portal.reports.bundles.verify import verify_bundle
+from portal.retention import holds
 from portal.zips import ZipReader, ZipWriter
 from tests.unit.reports.bundles.conftest import World
 
@@ -112,6 +114,27 @@ def test_nothing_internal_to_the_buyer_is_in_it(world: World, whole: bytes) -> N
     for name, data in unpacked(whole).items():
         for secret in (b"read out on the telephone", b"stolen from the works"):
             assert secret not in data, name
+
+
+def test_a_hold_is_not_told(world: World) -> None:
+    """Its reference names an incident; who is looked into must not learn it from a bundle."""
+    actor, product = world.desk.make.actor(RoleName.REVIEWER), world.desk.product
+    holds.place(
+        *(world.session, actor, world.clock),
+        supplier_id=product.supplier_id,
+        product_id=product.id,
+        reference="Incident Narvik 7",
+        why="cells burnt",
+    )
+    world.session.commit()
+    world.publish()
+    entry = world.session.scalars(select(Entry).where(Entry.kind == "hold.placed")).one()
+    name = f"ledger/1/entries/{entry.seq:012d}.tlog-proof"
+    files = unpacked(world.bundle())
+    assert name not in files
+    assert not [one for one, data in files.items() if b"Narvik 7" in data or entry.salt.encode() in data]
+    proof = logs.receipt(world.session, entry)
+    assert "of which this bundle tells nothing" in refusal(packed(files | {name: str(proof).encode()}), world)
 
 
 def test_other_programs_unpack_it(whole: bytes) -> None:
