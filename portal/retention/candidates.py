@@ -41,10 +41,16 @@ def free(rules: Rules, day: date) -> ColumnElement[bool]:
         Submission.product_id.in_(select(Case.product_id).where(Case.state != CaseState.CLOSED)),
         *(and_(Submission.kind.in_(kinds), ~_over(rule, day)) for rule, kinds in by_rule.items()),
     )
+    taken_away = exists().where(  # from an answer of a draft: what is under hold was there when it began
+        AnswerEvidence.evidence_id == Evidence.id,
+        AnswerEvidence.submission_id == Submission.id,
+        Submission.product_id.in_(_held(Hold.product_id)),
+    )
     whole = _held(Hold.supplier_id).where(Hold.product_id.is_(None), Hold.evidence_id.is_(None))
     return and_(
         Evidence.supplier_id.not_in(whole),
         Evidence.id.not_in(_held(Hold.evidence_id)),
+        ~taken_away,
         *(~exists().where(use, keeps) for use in uses),
         or_(_over(rules.by_kind[Kind.UNUSED], day), *(exists().where(use) for use in uses)),
     )

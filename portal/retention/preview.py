@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, today
@@ -79,11 +79,12 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Evidence offered with a submission."""
+    """Evidence offered with a submission. `taken_away`: from an answer of a draft; only a hold counts then."""
 
     kind: Kind
     state: SubmissionState
     product_id: str
+    taken_away: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,13 @@ class _Judge:
         reasons: list[str] = []
         if reference := self.held.suppliers.get(file.supplier_id) or self.held.evidence.get(file.id):
             reasons.append(f"on hold: {reference}")
+        reasons += [
+            f"on hold: {self.held.products[before.product_id]}"
+            for before in uses
+            if before.taken_away and before.product_id in self.held.products
+        ]
         last: tuple[date, str] | None = None
-        each: Sequence[_Use | None] = uses or [None]
+        each: Sequence[_Use | None] = [use for use in uses if not use.taken_away] or [None]
         for use in each:
             if use is not None:
                 reasons += self._wanted(use)
@@ -207,15 +213,28 @@ class _Judge:
     def _uses(self, ids: Sequence[str]) -> dict[str, list[_Use]]:
         found: dict[str, list[_Use]] = {}
         for query in (
-            select(Attachment.evidence_id, Submission.kind, Submission.state, Submission.product_id)
+            select(
+                Attachment.evidence_id,
+                Submission.kind,
+                Submission.state,
+                Submission.product_id,
+                literal(None),
+            )
             .join(Submission, Submission.id == Attachment.submission_id)
             .where(Attachment.evidence_id.in_(ids)),
-            select(AnswerEvidence.evidence_id, Submission.kind, Submission.state, Submission.product_id)
+            select(
+                AnswerEvidence.evidence_id,
+                Submission.kind,
+                Submission.state,
+                Submission.product_id,
+                AnswerEvidence.removed_at,
+            )
             .join(Submission, Submission.id == AnswerEvidence.submission_id)
-            .where(AnswerEvidence.evidence_id.in_(ids), AnswerEvidence.removed_at.is_(None)),
+            .where(AnswerEvidence.evidence_id.in_(ids)),
         ):
-            for evidence_id, kind, state, product_id in self.session.execute(query):
-                found.setdefault(evidence_id, []).append(_Use(Kind(kind.value), state, product_id))
+            for evidence_id, kind, state, product_id, removed_at in self.session.execute(query):
+                use = _Use(Kind(kind.value), state, product_id, removed_at is not None)
+                found.setdefault(evidence_id, []).append(use)
         return found
 
     def _learn(self, product_ids: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from portal.reports.consistency import examine
 from portal.retention import service
 from portal.retention.models import Hold
 from portal.retention.preview import preview
+from portal.submissions.models import AttachmentRole, SubmissionKind, SubmissionState
+from portal.submissions.questionnaires.models import AnswerEvidence
+from portal.suppliers.models import Supplier
 from tests.factories import Make
 from tests.factories.kept import Kept
 
@@ -72,6 +76,50 @@ def test_a_hold_on_one_file_or_product_is_not_one_on_others(
     other = kept.delivered(product, b"another", filename="another.bin")
     place(session, approver, clock, held, "evidence")
     assert [item.file.id for item in preview(session, clock).goes] == [other.id]
+
+
+def test_a_file_that_its_supplier_takes_away_from_a_draft_stays_under_the_product_s_hold(
+    session: TenantSession,
+    clock: FixedClock,
+    kept: Kept,
+    administrator: Actor,
+    approver: Actor,
+) -> None:
+    product = kept.ended()
+    evidence = kept.delivered(supplier=session.get_one(Supplier, product.supplier_id))
+    questionnaire = kept.submission(
+        product,
+        kept.delivered(product, b"another", ago=timedelta()),
+        SubmissionKind.QUESTIONNAIRE,
+        AttachmentRole.IMAGE,
+        SubmissionState.DRAFT,
+    )
+    beside = AnswerEvidence(
+        supplier_id=product.supplier_id,
+        submission_id=questionnaire.id,
+        question_id="ACC-01",
+        evidence_id=evidence.id,
+        attached_at=clock.now(),
+    )
+    session.add(beside)
+    session.commit()
+    assert preview(session, clock).goes == ()  # a draft has it
+    beside.removed_at = clock.now()
+    session.commit()
+    seen = preview(session, clock)
+    assert [item.file.id for item in seen.goes] == [evidence.id]
+    hold = service.place(
+        session, approver, clock, supplier_id=product.supplier_id, product_id=product.id, **WHY
+    )
+    session.commit()
+    assert hold.product_id == product.id
+    with pytest.raises(Conflict, match="changed since you saw it"):
+        service.delete(session, administrator, clock, digest=seen.digest, seen=seen)
+    held = preview(session, clock)
+    assert held.goes == ()
+    assert [stays.reasons for stays in held.stays if stays.file.id == evidence.id] == [
+        ("on hold: INC-2026-014",)
+    ]
 
 
 def test_who_asked_for_the_release_of_a_hold_may_not_release_it(
