@@ -7,10 +7,13 @@ import click
 
 from portal import __version__
 from portal.adapters.backups import Backup, backups, prune, restore, take
+from portal.adapters.keys import signer_in
 from portal.cli.database import upgrade_database
 from portal.cli.ledger import open_ledger, signer_faults
 from portal.clock import SystemClock
 from portal.errors import NotFound
+from portal.ledger.logs import open_log
+from portal.ledger.signing import PURPOSES
 from portal.settings import load_settings
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -58,6 +61,12 @@ def restore_command(folder: Path, name: str | None, *, despite_damage: bool) -> 
             click.echo(
                 "What was published after this backup is not in it. The signer signs nothing for this log: "
                 "`lotgate ledger close` and `create` begin the next one."
+            )
+        log = open_log(session)
+        if log is not None and not signer_in(settings, log.number, log.origin).keys.exists(PURPOSES[0]):
+            click.echo(
+                f"The keys of log {log.number} are not on this host: nothing is signed here. Where they are "
+                "lost, `lotgate ledger close` and `create` begin the next log."
             )
     click.echo("Run `lotgate fsck` before the portal serves.")
     sys.exit(1 if damaged else 0)

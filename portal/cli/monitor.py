@@ -121,7 +121,8 @@ class Monitor:
             who = ", ".join(one.key.name for one in opened.by_witnesses) or "nobody"
             size = opened.checkpoint.size
             found.add(
-                origin, Trouble(f"the checkpoint over {size:,} entries is cosigned by {who} only", "quorum")
+                origin,
+                Trouble(f"the checkpoint over {size:,} entries is cosigned by {who}: too few", "quorum"),
             )
         except Trouble as trouble:
             if trouble.kind == "missing" and not self.state.knows(origin):

@@ -79,7 +79,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Evidence offered with a submission. `taken_away`: from an answer of a draft; only a hold counts then."""
+    """Evidence offered with a submission. `taken_away` from a draft's answer: only a hold counts then."""
 
     kind: Kind
     state: SubmissionState

@@ -146,3 +146,16 @@ def test_a_portal_that_was_copied_as_a_whole_begins_a_log_of_its_own(
     assert "Log 2 is open" in run("ledger", "create").output
     assert "Log 2: 1 entries" in run("ledger", "publish").output
     assert run("fsck").exit_code == 0
+
+
+def test_a_restore_where_the_keys_are_not_says_that_nothing_is_signed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("ledger", "create")
+    assert run("backup", str(tmp_path / "safe")).exit_code == 0
+    monkeypatch.setenv("LOTGATE_VAR_DIR", str(tmp_path / "elsewhere"))
+    done = run("restore", str(tmp_path / "safe"))
+    assert done.exit_code == 0
+    assert "The keys of log 1 are not on this host: nothing is signed here" in done.output
+    assert run("ledger", "close", "--yes").exit_code == 0
+    assert "Log 2 is open" in run("ledger", "create").output

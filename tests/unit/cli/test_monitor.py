@@ -294,7 +294,7 @@ def test_a_quorum_that_is_not_met_is_noticed(watched: Watched) -> None:
         "quorum none", f"witness w {witness.signer.verifier_keys()[0]}\nquorum w"
     )
     watched.publish(3)
-    noticed(watched, "the checkpoint over 3 entries is cosigned by nobody only")
+    noticed(watched, "the checkpoint over 3 entries is cosigned by nobody: too few")
     checkpoint = Note.parse(logs.checkpoint(watched.ledger.session, watched.ledger.log).note).checkpoint
     line = witness.signer.cosign(checkpoint, watched.ledger.clock)[0]
     watched.ledger.session.add(
