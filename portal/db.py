@@ -173,6 +173,11 @@ def begin_reading() -> Token[bool]:
     return _reading.set(True)
 
 
+def begin_writing() -> Token[bool]:
+    """The other way, until `end_reading`: for what has to be recorded of a request that reads."""
+    return _reading.set(False)
+
+
 def end_reading(token: Token[bool]) -> None:
     _reading.reset(token)
 

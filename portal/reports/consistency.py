@@ -21,9 +21,9 @@ from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
 from portal.reports.recorded import RULES
-from portal.retention import deleting, exporting, holds
+from portal.retention import accesses, deleting, exporting, holds
 from portal.retention import service as retention
-from portal.retention.models import Export, Hold, HoldAct, HoldStep, RetentionRules
+from portal.retention.models import Access, Export, Hold, HoldAct, HoldStep, RetentionRules
 from portal.review.models import Assessment, Decision
 from portal.submissions.lots import sampling as samples
 from portal.submissions.lots.models import Sample
@@ -64,6 +64,7 @@ LEDGERED: tuple[Ledgered, ...] = (
     ),
     Ledgered(RetentionRules, "retention.changed", retention.says, lambda row: row.set_at),
     Ledgered(Export, "evidence.exported", exporting.says, lambda row: row.exported_at),
+    Ledgered(Access, "evidence.downloaded", accesses.says, lambda row: row.at),
     Ledgered(Hold, "hold.placed", holds.says, lambda row: row.placed_at),
     *(
         Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from portal.accounts.actors import Actor
@@ -12,11 +12,8 @@ from portal.errors import Conflict, NotAllowed
 from portal.evidence.models import Evidence, Tombstone
 from portal.evidence.ports import BlobStore
 from portal.ledger import service as ledger
-from portal.retention.holds import in_force
-from portal.retention.models import Hold
+from portal.retention.holds import covers, in_force
 from portal.retention.preview import Preview, preview, still
-from portal.submissions.models import Attachment, Submission
-from portal.submissions.questionnaires.models import AnswerEvidence
 
 _STEP: Final = 50  # blobs taken out in one transaction: less than half a second, also on a slow disk
 # Between two of them. SQLite's lock goes to who asks next: others who wait for it ask every 100 ms at least.
@@ -120,21 +117,4 @@ def _needed() -> ColumnElement[bool]:
 def _held() -> ColumnElement[bool]:
     """Deleted evidence with these bytes is under hold: itself, its supplier, or a product that it was for."""
     same = aliased(Evidence)
-    for_product = or_(
-        exists().where(
-            Attachment.evidence_id == same.id,
-            Attachment.submission_id == Submission.id,
-            Submission.product_id == Hold.product_id,
-        ),
-        exists().where(
-            AnswerEvidence.evidence_id == same.id,
-            AnswerEvidence.submission_id == Submission.id,
-            Submission.product_id == Hold.product_id,
-        ),
-    )
-    about = or_(
-        Hold.evidence_id == same.id,
-        Hold.product_id.is_not(None) & for_product,
-        Hold.product_id.is_(None) & Hold.evidence_id.is_(None) & (Hold.supplier_id == same.supplier_id),
-    )
-    return exists().where(same.sha256 == Evidence.sha256, in_force(), about)
+    return exists().where(same.sha256 == Evidence.sha256, in_force(), covers(same))

@@ -24,7 +24,7 @@ from portal.ledger import logs
 from portal.ledger import service as ledger
 from portal.ledger.models import Entry
 from portal.policy.codec import canonical
-from portal.retention.models import Export, ExportItem, Hold
+from portal.retention.models import Access, Export, ExportItem, Hold
 from portal.review.models import Case
 from portal.submissions.models import Attachment, CheckRecord, Submission, SubmissionState
 from portal.submissions.questionnaires.models import AnswerEvidence
@@ -158,6 +158,7 @@ def _told(session: Session, files: Sequence[Evidence]) -> Iterator[dict[str, Any
     }
     for number, file in enumerate(files, 1):
         receipt = None
+        accesses = select(Access.id).where(Access.evidence_id == file.id)
         if (accepted := logs.entry_about(session, "evidence.accepted", file.id)) is not None:
             receipt = logs.receipt(session, accepted)
         yield {
@@ -174,7 +175,9 @@ def _told(session: Session, files: Sequence[Evidence]) -> Iterator[dict[str, Any
             "entries": [
                 {"seq": entry.seq, "kind": entry.kind, "hash": entry.hash, "text": entry.body}
                 for entry in session.scalars(
-                    select(Entry).where(Entry.subject_id == file.id).order_by(Entry.seq)
+                    select(Entry)
+                    .where(or_(Entry.subject_id == file.id, Entry.subject_id.in_(accesses)))
+                    .order_by(Entry.seq)
                 )
             ],
             "receipt": str(receipt) if receipt else None,
@@ -182,7 +185,7 @@ def _told(session: Session, files: Sequence[Evidence]) -> Iterator[dict[str, Any
 
 
 def _history(session: Session, file: Evidence) -> list[dict[str, Any]]:
-    """What the portal knows of every later access, in order of time. Downloads are not recorded."""
+    """What the portal knows of every later access, in order of time. Downloads are recorded under a hold."""
     found: list[tuple[Any, str]] = []
     uses = session.scalars(
         select(Submission)
@@ -213,6 +216,14 @@ def _history(session: Session, file: Evidence) -> list[dict[str, Any]]:
     )
     found += [
         (at, f"exported by {by} to {recipient} (export {number})") for at, number, recipient, by in earlier
+    ]
+    found += [
+        (at, f"downloaded by {by} while on hold for {held_for}")
+        for at, by, held_for in session.execute(
+            select(Access.at, User.name, Access.reference)
+            .join(User, User.id == Access.by)
+            .where(Access.evidence_id == file.id)
+        )
     ]
     if file.tombstone is not None:
         found.append((file.tombstone.deleted_at, file.tombstone.told))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
@@ -13,12 +13,33 @@ from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound, Problem
 from portal.evidence.models import Evidence
 from portal.ledger import service as ledger
 from portal.retention.models import Hold, HoldAct, HoldStep
+from portal.submissions.models import Attachment, Submission
+from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import Product, Supplier
 
 
 def in_force() -> ColumnElement[bool]:
     """The condition that a hold was not released."""
     return ~exists().where(HoldAct.hold_id == Hold.id, HoldAct.step == HoldStep.RELEASED)
+
+
+def covers(evidence: type[Evidence]) -> ColumnElement[bool]:
+    """The condition that a hold is on a row of Evidence: on it, its supplier or a product it was for."""
+    for_product = or_(
+        *(
+            exists().where(
+                use.evidence_id == evidence.id,
+                use.submission_id == Submission.id,
+                Submission.product_id == Hold.product_id,
+            )
+            for use in (Attachment, AnswerEvidence)
+        )
+    )
+    return or_(
+        Hold.evidence_id == evidence.id,
+        Hold.product_id.is_not(None) & for_product,
+        Hold.product_id.is_(None) & Hold.evidence_id.is_(None) & (Hold.supplier_id == evidence.supplier_id),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,20 @@ class HoldAct(SupplierOwned, Base):
     at: Mapped[datetime]
 
 
+class Access(SupplierOwned, Base):
+    """A download of a file that was on hold, by one of the buyer's people. Immutable.
+
+    `reference` is that of the (oldest) hold.
+    """
+
+    __tablename__ = "hold_accesses"
+    id: Mapped[Id]
+    evidence_id: Mapped[str] = mapped_column(ForeignKey("evidence.id"), index=True)
+    reference: Mapped[str] = mapped_column(String(100))
+    by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime]
+
+
 class Export(SupplierOwned, Base):
     """Evidence that was handed out with a chain-of-custody form: to whom and what for. Immutable.
 

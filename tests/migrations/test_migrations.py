@@ -252,6 +252,7 @@ def test_the_database_refuses_to_change_the_ledger(engine: Engine, statement: st
         "evidence",
         "export_items",
         "exports",
+        "hold_accesses",
         "hold_acts",
         "holds",
         "ledger_checkpoints",

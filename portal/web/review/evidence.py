@@ -9,8 +9,10 @@ from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 
+from portal.db import begin_writing, end_reading, open_session
 from portal.errors import InvalidInput, NotFound
-from portal.http.context import actor, clock, session
+from portal.http.context import actor, clock, db, session
+from portal.retention import accesses
 from portal.review.read import people
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure
 from portal.submissions.attestations.passes import signed_line
@@ -171,7 +173,20 @@ def image_report(submission_id: str) -> Response:
 
 @blueprint.get("/evidence/<evidence_id>")
 def evidence(evidence_id: str) -> Response:
-    return download(evidence_id)
+    """The file; while a hold covers it, not before it is written down who takes it."""
+    response = download(evidence_id)
+    if request.method == "GET" and accesses.reference(session(), evidence_id) is not None:
+        token = begin_writing()
+        try:
+            with open_session(db.engine) as own:
+                accesses.record(own, actor(), clock(), evidence_id)
+                own.commit()
+        except BaseException:
+            response.close()
+            raise
+        finally:
+            end_reading(token)
+    return response
 
 
 @blueprint.get("/evidence/<evidence_id>/receipt")
