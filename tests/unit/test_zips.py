@@ -174,6 +174,30 @@ def many() -> bytes:
     return bytes(10) + zips._end(200_000, 10, 0)
 
 
+class Stream(io.BytesIO):
+    """Cannot seek: a writer puts sizes and CRC behind the data."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError("a stream has no place")
+
+    def seek(self, *_: int) -> int:
+        raise OSError("a stream has no place")
+
+
+def streamed(method: int) -> bytes:
+    file = Stream()
+    with zipfile.ZipFile(file, "w", method) as other:
+        other.writestr(plain("a"), b"x" * 99, method)
+    return file.getvalue()
+
+
+def accented(first: str, second: str) -> bytes:
+    return by_python((plain(first), b"1"), (plain(second), b"2"))
+
+
 def setuid(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.external_attr = 0o104755 << 16
@@ -188,6 +212,10 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "Z4_symlink": (lambda: by_python((link("a"), b"/etc/passwd")), "no ordinary file"),
     "Z8_doubled": (lambda: doubled("a", "a"), "is there twice"),
     "Z9_doubled_but_for_case": (lambda: doubled("a", "A"), "is there twice"),
+    "Z9_doubled_but_for_normal_form": (lambda: accented("caf\u00e9", "cafe\u0301"), "other characters"),
+    "Z9_ligature": (lambda: accented("file", "\ufb01le"), "other characters"),
+    "Z12_data_descriptor": (lambda: streamed(zipfile.ZIP_STORED), "not written in canonical form"),
+    "Z12_data_descriptor_compressed": (lambda: streamed(zipfile.ZIP_DEFLATED), r"compressed \(method 8\)"),
     "Z10_bomb": (lambda: BOMB, r"compressed \(method 8\)"),
     "Z17_prefix": (lambda: b"#!/bin/sh\n" + written(), "something was put before the files"),
     "Z15_trailing": (lambda: written() + b"more", "4 bytes stand behind its end"),
@@ -288,6 +316,57 @@ def test_Z16_zip64_records_that_are_not_needed_are_refused() -> None:  # noqa: N
     refusal(data[:-22] + wide + at(data[-22:], 10, b"\xff\xff"))
 
 
+def wide(*values: int) -> bytes:
+    """A ZIP64 extra field."""
+    return struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values)
+
+
+def with_extra(field: bytes, *, size: int = 0xFFFFFFFF, offset: int = 0) -> bytes:
+    """One file of one byte whose line of the directory has this extra field."""
+    data = written({"a": b"1"})
+    line = at(data[32:-22], 20, struct.pack("<2L", size, size))
+    line = at(at(line, 30, struct.pack("<H", len(field))), 42, struct.pack("<L", offset)) + field
+    end = at(data[-22:], 12, struct.pack("<L", len(line)))
+    return data[:32] + line + end
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_extra(wide(1, 1)),  # it needs none
+        with_extra(wide(1, 1), size=1),
+        with_extra(wide(1 << 40, 1 << 40)),
+        with_extra(wide(0xFFFFFFFF, 0xFFFFFFFF)),
+        with_extra(wide(1, 1 << 40)),
+        with_extra(wide((1 << 64) - 1, (1 << 64) - 1)),
+        with_extra(wide(1, 1, 0), offset=0xFFFFFFFF),
+        with_extra(wide(0), size=1, offset=0xFFFFFFFF),
+        with_extra(b""),
+        with_extra(b"\1\0\x10\0"),
+        with_extra(b"\1\0"),
+    ],
+)
+def test_Z16_zip64_fields_that_lie_are_refused(data: bytes) -> None:  # noqa: N802
+    refusal(data)
+
+
+@pytest.mark.parametrize(
+    "values", [{"offset": 33}, {"size": 1 << 40}, {"count": 2}, {"place": 0}, {"disks": 2}]
+)
+def test_Z16_zip64_ends_that_lie_are_refused(values: dict[str, int]) -> None:  # noqa: N802
+    data = written({f"f{number}": b"" for number in range(0xFFFF)})
+    read(data)
+    found = data.rindex(b"PK\6\6")
+    head, count, size, offset = data[:found], 0xFFFF, *struct.unpack_from("<2Q", data, found + 40)
+    place, disks = found, 1
+    count, size, offset = (
+        values.get(n, old) for n, old in (("count", count), ("size", size), ("offset", offset))
+    )
+    place, disks = values.get("place", place), values.get("disks", disks)
+    end64 = zips._END64.pack(b"PK\6\6", 44, 0x032D, 45, 0, 0, count, count, size, offset)
+    refusal(head + end64 + zips._LOCATOR.pack(b"PK\6\7", 0, place, disks) + data[-22:])
+
+
 def test_Z28_offsets_that_lead_out_of_the_file_are_refused() -> None:  # noqa: N802
     data = written()
     for value in (0xFFFFFFFE, 0x7FFFFFFF, len(data)):
@@ -297,6 +376,13 @@ def test_Z28_offsets_that_lead_out_of_the_file_are_refused() -> None:  # noqa: N
 def test_changed_bytes_do_not_have_their_crc() -> None:
     data = written()
     assert "do not have its CRC" in refusal(data.replace(b"hello", b"hullo"))
+
+
+def test_another_crc_in_both_headers_is_refused() -> None:
+    data = written({"a": b"1"})
+    crc, other = struct.pack("<L", zlib.crc32(b"1")), struct.pack("<L", zlib.crc32(b"2"))
+    assert data.count(crc) == 2
+    assert "do not have its CRC" in refusal(data.replace(crc, other))
 
 
 def test_more_bytes_than_the_caller_wants_are_refused() -> None:

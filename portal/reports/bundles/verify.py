@@ -30,6 +30,7 @@ from portal.reports.bundles.opened import (
     Bundle,
     Entries,
     Roots,
+    Told,
     check_checkpoints,
     check_receipts,
     differences,
@@ -257,6 +258,7 @@ class _Checking:
             if "key" in entry.facts:  # entries of the first form name neither text nor options
                 said |= {"key": _digest(row["pem"]), "options": row["options"]}
             differences(what, entry, said)
+            near(f"{what}: approved", row["approved_at"], entry)
             distrusted = self.entries.about("key.distrusted", row["id"])
             if (distrusted[-1].facts["since"] if distrusted else None) != row["distrusted_from"]:
                 raise LedgerError(f"{what}: the ledger has another day from which it is distrusted")
@@ -308,7 +310,11 @@ class _Checking:
                 "supplier": self.supplier,
             },
         )
+        near(f"{what}: made", row["made_at"], entry)
         policy_digest = entry.facts["policy"]["digest"]
+        digests += [policy_digest, self.supplier]
+        if [row[part] for part in ("facts", "result", "policy", "supplier")] != digests:
+            raise LedgerError(f"{name}/about.json: it names other facts, policy or supplier than the ledger")
         path = f"policies/{policy_digest.removeprefix('sha256:')}.json"
         self.known.add(policy_digest.removeprefix("sha256:"))
         try:
@@ -361,10 +367,9 @@ class _Checking:
             if row["reason"] is not None:
                 said["reason"] = _digest(row["reason"])
             differences(what, entry, said | {"assessment": row["assessment"]})
-            if abs(moment(row["at"]) - moment(entry.facts["at"])) > APART:
-                raise LedgerError(
-                    f"{what}: decided at {row['at']}, entry {entry.seq} is of {entry.facts['at']}"
-                )
+            near(f"{what}: decided", row["at"], entry)
+            if row["settled"] is not None and row["settled"] not in self.assessed:
+                raise LedgerError(f"{what} left in force assessment {row['settled']}, which is not here")
             granted = [
                 {"control": gap["control"], "expires": gap["expires"]}
                 for gap in gaps.values()
@@ -388,6 +393,7 @@ class _Checking:
         }
         for entry in granted:
             differences(what, entry, expected)
+            near(f"{what}: granted", row["granted_at"], entry)
         ended = self.entries.about("exception.ended", row["id"])
         if granted and bool(ended) != (row["ended_at"] is not None):
             raise LedgerError(f"{what}: whether it ended, the ledger tells otherwise")
@@ -403,6 +409,12 @@ class _Checking:
             if name not in self.bundle.seen:
                 raise LedgerError(f"{name}: nothing in this bundle asks for this file, and nothing proves it")
         return "Every entry is about something in this bundle, and every file was looked into."
+
+
+def near(what: str, said: str, entry: Told) -> None:
+    """Raises LedgerError where something is dated otherwise than its entry."""
+    if abs(moment(said) - moment(entry.facts["at"])) > APART:
+        raise LedgerError(f"{what} at {said}, entry {entry.seq} is of {entry.facts['at']}")
 
 
 def moment(text: str) -> datetime:

@@ -1,8 +1,10 @@
 """Bundles: what holds, and each thing that was tampered with, by the sentence that refuses it."""
 
+import contextlib
 import hashlib
 import io
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -31,6 +33,7 @@ from portal.zips import ZipReader, ZipWriter
 from tests.unit.reports.bundles.conftest import World
 
 Files = dict[str, bytes]
+ANOTHER_DAY = "2026-11-20T00:00:00Z"
 
 
 def unpacked(data: bytes) -> Files:
@@ -223,6 +226,61 @@ def test_changed_bytes_are_refused(world: World, whole: bytes) -> None:
     assert f"{name}: expected" in refusal(packed(files, listed=False), world)
 
 
+@pytest.mark.parametrize("member", ["sha256", "size", "path"])
+def test_a_changed_manifest_is_refused(world: World, whole: bytes, member: str) -> None:
+    other = {"sha256": "0" * 64, "size": 1, "path": "README.md"}
+    files = edited(
+        unpacked(whole), "manifest.json", lambda row: row["files"][3].update({member: other[member]})
+    )
+    assert "the manifest" in refusal(packed(files, listed=False), world)
+
+
+def test_a_file_that_is_listed_twice_is_refused(world: World, whole: bytes) -> None:
+    files = edited(unpacked(whole), "manifest.json", lambda row: row["files"].append(row["files"][0]))
+    assert "is listed twice" in refusal(packed(files, listed=False), world)
+
+
+@pytest.mark.parametrize("add", [lambda data: b"PK" + data, lambda data: data + b"\0", lambda data: data * 2])
+def test_bytes_around_it_are_refused(world: World, whole: bytes, add: Callable[[bytes], bytes]) -> None:
+    """tests/unit/test_zips.py has every other trick with ZIP files, by name."""
+    assert refusal(add(whole), world)
+
+
+def test_no_changed_byte_goes_unnoticed(world: World, whole: bytes) -> None:
+    chance = random.Random(22)
+    for place in chance.sample(range(len(whole)), 60):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << chance.randrange(8)
+        assert refusal(bytes(changed), world), place
+
+
+ODD: list[object] = [None, 0, -1, 1 << 70, 0.5, "", "x" * 300, "\ud7ff", [], [[]], {}, {"a": {}}, True]
+
+
+def nodes(value: Any) -> list[tuple[Any, Any]]:
+    """Every place of a document: what holds it, and its key there."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [place for key in keys for place in [(value, key), *nodes(value[key])]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_odd_documents_are_told_in_words(world: World, whole: bytes, seed: int) -> None:
+    """With a value that nobody expects it is refused, or says nothing that counts: nothing breaks."""
+    chance, files = random.Random(seed), unpacked(whole)
+    names = sorted(name for name in files if name.endswith(".json"))
+    for _ in range(10):
+        name = chance.choice(names)
+        document = json.loads(files[name])
+        holder, key = chance.choice(nodes(document))
+        holder[key] = chance.choice(ODD)
+        try:
+            data = packed(files | {name: json.dumps(document).encode()}, listed=name != "manifest.json")
+        except (ValueError, TypeError, LookupError):
+            continue
+        with contextlib.suppress(LotgateError):
+            checked(data, world.policy)
+
+
 def test_a_file_packed_again_by_another_program_is_refused(world: World, whole: bytes) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as other:
@@ -373,6 +431,32 @@ def decision_on_another_assessment(files: Files) -> Files:
     return edited(files, named(files, "decisions/"), lambda row: row.update(assessment="0" * 32))
 
 
+def decision_that_left_another_in_force(files: Files) -> Files:
+    return edited(files, named(files, "decisions/"), lambda row: row.update(settled="0" * 32))
+
+
+def decision_of_another_day(files: Files) -> Files:
+    return edited(files, named(files, "decisions/"), lambda row: row.update(at=ANOTHER_DAY))
+
+
+def condition_of_another_day(files: Files) -> Files:
+    return edited(files, named(files, "exceptions/"), lambda row: row.update(granted_at=ANOTHER_DAY))
+
+
+def key_approved_on_another_day(files: Files) -> Files:
+    return edited(files, named(files, "keys/"), lambda row: row.update(approved_at=ANOTHER_DAY))
+
+
+def assessment_of_another_day(files: Files) -> Files:
+    name = named(files, "assessment/", "about.json")
+    return edited(files, name, lambda row: row.update(made_at=ANOTHER_DAY))
+
+
+def assessment_by_another_policy(files: Files) -> Files:
+    name = named(files, "assessment/", "about.json")
+    return edited(files, name, lambda row: row.update(policy="sha256:" + "0" * 64))
+
+
 def another_assessment(files: Files) -> Files:
     return edited(files, "manifest.json", lambda row: row.update(assessment="0" * 32))
 
@@ -454,6 +538,12 @@ TAMPERED: dict[Callable[[Files], Files], str] = {
     key_trusted_again: "the ledger has another day from which it is distrusted",
     decision_of_another_product: "this bundle is about another one",
     decision_on_another_assessment: "which is not in the bundle",
+    decision_that_left_another_in_force: "left in force assessment 0000",
+    decision_of_another_day: "decided at 2026-11-20T00:00:00Z, entry",
+    condition_of_another_day: "granted at 2026-11-20T00:00:00Z, entry",
+    key_approved_on_another_day: "approved at 2026-11-20T00:00:00Z, entry",
+    assessment_of_another_day: "made at 2026-11-20T00:00:00Z, entry",
+    assessment_by_another_policy: "it names other facts, policy or supplier than the ledger",
     another_assessment: "names another number",
     another_number: "names another number",
     another_supplier: "supplier: the bundle says '0000",
