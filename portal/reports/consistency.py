@@ -20,7 +20,7 @@ from portal.evidence.state import alive
 from portal.ledger.audit import audit
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, verify_chain
-from portal.reports.recorded import RULES
+from portal.reports.recorded import RULES, SAME_TIME
 from portal.retention import accesses, deleting, exporting, holds
 from portal.retention import service as retention
 from portal.retention.models import Access, Export, Hold, HoldAct, HoldStep, RetentionRules
@@ -33,7 +33,6 @@ from portal.suppliers.models import SamplingSeed
 from portal.verification import hash_file
 
 ORPHAN_GRACE = timedelta(days=1)  # a blob without a row is legal for a day: the row follows the blob
-SAME_TIME = timedelta(minutes=10)  # between a row and its entry: a writer may have waited for the other ones
 ALL = true()
 Tell = Callable[[str], None]
 

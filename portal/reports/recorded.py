@@ -8,7 +8,8 @@ that stands beside them: those could be moved.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,11 +19,13 @@ from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest, digest_of
 from portal.review.effects import exception_facts
 from portal.review.models import Assessment, GrantedException, PolicyVersion
-from portal.submissions.models import CheckRecord
+from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
 from portal.suppliers import revocation, timestamping
 from portal.suppliers.keys import key_facts
 from portal.suppliers.models import KeyState, RevocationList, SigningKey
+
+SAME_TIME: Final = timedelta(minutes=10)  # between a row and its entry: a writer may have waited for others
 
 
 def runs(session: Session) -> Iterator[Fault]:
@@ -55,6 +58,36 @@ def runs(session: Session) -> Iterator[Fault]:
             yield Fault(
                 f"run {run} of submission {submission_id}", "has no entry verification.ended in the ledger"
             )
+
+
+def submitted(session: Session) -> Iterator[Fault]:
+    """What was offered, for what, by whom and when; and that it stands where its newest run left it."""
+    told: set[str] = set()
+    for entry in _entries(session, "submission.made"):
+        where = f"submission {entry.subject_id}"
+        if entry.subject_id in told:
+            yield Fault(where, "has more than one entry submission.made in the ledger")
+        told.add(entry.subject_id)
+        row = session.get(Submission, entry.subject_id)
+        if row is None or row.submitted_at is None or row.state is SubmissionState.DRAFT:
+            yield Fault(where, f"ledger entry {entry.seq} says that it was submitted, the database does not")
+            continue
+        if abs(row.submitted_at - entry.at) > SAME_TIME:
+            yield Fault(
+                where, f"is dated {rfc3339(row.submitted_at)}, ledger entry {entry.seq} {rfc3339(entry.at)}"
+            )
+        found: dict[str, object] = {
+            "submission": row.kind.value,
+            "supplier": row.supplier_id,
+            "product": row.product_id,
+            "by": row.submitted_by,
+            "evidence": sorted(f"sha256:{one.evidence.sha256}" for one in row.attachments),
+        }
+        yield from _differences(where, entry, _body(entry), found)
+        if ended := _about(session, "verification.ended", row.id):
+            outcome = row.outcome.value if row.outcome else None
+            yield from _differences(where, ended[-1], _body(ended[-1]), {"run": row.run, "outcome": outcome})
+        session.expunge_all()
 
 
 def policies(session: Session) -> Iterator[Fault]:
@@ -214,6 +247,7 @@ def lists(session: Session) -> Iterator[Fault]:
 
 
 RULES = (
+    ("submission.made", submitted),
     ("verification.ended", runs),
     ("policy.adopted", policies),
     ("exception.granted, exception.ended", exceptions),
