@@ -8,7 +8,7 @@ that stands beside them: those could be moved.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -23,7 +23,7 @@ from portal.submissions.models import CheckRecord, Submission, SubmissionState
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
 from portal.suppliers import revocation, timestamping
 from portal.suppliers.keys import key_facts
-from portal.suppliers.models import KeyState, RevocationList, SigningKey
+from portal.suppliers.models import KeyState, Product, RevocationList, SigningKey
 
 SAME_TIME: Final = timedelta(minutes=10)  # between a row and its entry: a writer may have waited for others
 
@@ -88,6 +88,26 @@ def submitted(session: Session) -> Iterator[Fault]:
             outcome = row.outcome.value if row.outcome else None
             yield from _differences(where, ended[-1], _body(ended[-1]), {"run": row.run, "outcome": outcome})
         session.expunge_all()
+
+
+def products(session: Session) -> Iterator[Fault]:
+    """Each product is as it was last changed: its tier, its limits, the dates that retention counts from."""
+    changed: dict[str, dict[str, tuple[Entry, Any]]] = {}
+    for entry in _entries(session, "product.changed"):
+        changes = _body(entry).get("changes")
+        if isinstance(changes, dict):
+            said = changed.setdefault(entry.subject_id, {})
+            said.update({name: (entry, value) for name, value in changes.items()})
+    for product_id, said in changed.items():
+        where = f"products {product_id}"
+        row = session.get(Product, product_id)
+        if row is None:
+            yield Fault(where, "is told of in the ledger, and is not in the database")
+            continue
+        for name, (entry, value) in said.items():
+            kept = getattr(row, name, None)
+            found = kept.isoformat() if isinstance(kept, date) else kept
+            yield from _differences(where, entry, {name: value}, {name: found})
 
 
 def policies(session: Session) -> Iterator[Fault]:
@@ -247,6 +267,7 @@ def lists(session: Session) -> Iterator[Fault]:
 
 
 RULES = (
+    ("product.changed", products),
     ("submission.made", submitted),
     ("verification.ended", runs),
     ("policy.adopted", policies),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
+from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
 from portal.db import TenantSession
@@ -15,6 +16,7 @@ from portal.evidence.models import Evidence
 from portal.ledger.models import Entry
 from portal.ledger.service import append
 from portal.reports.consistency import examine
+from portal.suppliers.service import update_product
 from tests.factories import Make
 from tests.factories.kept import Kept
 
@@ -142,3 +144,27 @@ def test_time_alone_is_no_fault(vault: Vault) -> None:
     vault.clock.at = datetime.now(UTC) + timedelta(days=4000)
     assert vault.faults() == ""
     assert len(vault.session.scalars(select(Entry)).all()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        ("UPDATE products SET tier = 3", "tier: the database says 3"),
+        ("UPDATE products SET end_of_support = '1999-01-01'", "end_of_support: the database says 1999-01-01"),
+        ("UPDATE products SET limits = '{}'", "limits: the database says {}"),
+    ],
+)
+def test_a_product_that_is_not_as_it_was_last_changed_is_named(
+    vault: Vault, make: Make, tamper: str, said: str
+) -> None:
+    product, reviewer = make.product(), make.actor(RoleName.REVIEWER)
+    for tier, year in ((1, 2031), (2, 2032)):
+        changes = {
+            "tier": tier,
+            "end_of_support": date(year, 1, 1),
+            "limits": {"ocv_v": {"min": 3, "max": 4}},
+        }
+        update_product(vault.session, reviewer, vault.clock, product.id, **changes)  # type: ignore[arg-type]
+    assert vault.faults() == ""
+    vault.session.execute(text(tamper))
+    assert said in vault.faults()
