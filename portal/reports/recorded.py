@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from portal.clock import rfc3339
@@ -20,11 +21,13 @@ from portal.ledger.service import Fault, digest, digest_of
 from portal.review.effects import exception_facts
 from portal.review.models import Assessment, GrantedException, PolicyVersion
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
+from portal.submissions.service import declared
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
 from portal.suppliers import revocation, timestamping
 from portal.suppliers.keys import key_facts
 from portal.suppliers.models import KeyState, Product, RevocationList, SigningKey
 
+_DECLARED: Final = frozenset({"answers", "component", "declared_version", "lot"})  # one of each kind
 SAME_TIME: Final = timedelta(minutes=10)  # between a row and its entry: a writer may have waited for others
 
 
@@ -83,7 +86,13 @@ def submitted(session: Session) -> Iterator[Fault]:
             "by": row.submitted_by,
             "evidence": sorted(f"sha256:{one.evidence.sha256}" for one in row.attachments),
         }
-        yield from _differences(where, entry, _body(entry), found)
+        body = _body(entry)
+        if _DECLARED & body.keys():  # entries of the first form do not tell it
+            try:
+                found |= declared(session, row)
+            except NoResultFound:
+                yield Fault(where, "what was declared with it is not in the database")
+        yield from _differences(where, entry, body, found)
         if ended := _about(session, "verification.ended", row.id):
             outcome = row.outcome.value if row.outcome else None
             yield from _differences(where, ended[-1], _body(ended[-1]), {"run": row.run, "outcome": outcome})

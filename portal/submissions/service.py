@@ -31,6 +31,7 @@ __all__ = [
     "attach",
     "attached",
     "begin_verification",
+    "declared",
     "examine",
     "get_submission",
     "is_pending",
@@ -52,6 +53,7 @@ class _Kind(Protocol):
     """What the package of a kind offers (its `service` module)."""
 
     problems: Callable[[Session, Submission], tuple[Problem, ...]]
+    declared: Callable[[Session, Submission], dict[str, object]]
     examine: Callable[[Session, BlobStore, Submission, Progress, Limits], KindFindings]
     withdraw: Callable[[Session, Clock, Submission], None]
 
@@ -99,11 +101,17 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
             "product": submission.product_id,
             "by": submission.submitted_by,
             "evidence": sorted(f"sha256:{row.evidence.sha256}" for row in submission.attachments),
+            **declared(session, submission),
         },
         supplier_id=submission.supplier_id,
     )
     jobs.enqueue(session, "verify_submission", submission.id, key=submission.id)
     return submission
+
+
+def declared(session: Session, submission: Submission) -> dict[str, object]:
+    """What was said with it besides its files, as its entry submission.made tells it."""
+    return _KINDS[submission.kind].declared(session, submission)
 
 
 def withdraw(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submission_id: str) -> Submission:

@@ -10,6 +10,7 @@ README: Final = "README.txt"
 REPORT: Final = "report.pdf"
 EVIDENCE: Final = "evidence.json"
 POLICY: Final = "ledger/policy"  # whom the portal says to believe
+DECLARED: Final = ("declared_sha256", "declared_version", "lot")  # of a submission, as its entry has them
 DOCUMENT_MAX: Final = 64 * 1024 * 1024  # bytes of a document that is read whole
 
 TEXT: Final = """\

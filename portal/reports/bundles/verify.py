@@ -194,7 +194,9 @@ class _Checking:
             self.of_product(what, row)
             entry = self.entries.one("submission.made", row["id"], what)
             digests = sorted(f"sha256:{self.files[one['evidence']]['sha256']}" for one in row["files"])
-            differences(what, entry, {"submission": row["kind"], "product": row["product"]})
+            said = {"submission": row["kind"], "product": row["product"]}
+            said |= {name: row[name] for name in form.DECLARED if name in row and name in entry.facts}
+            differences(what, entry, said)
             if unknown := set(digests) - set(entry.facts["evidence"]):
                 raise LedgerError(f"{what}: {sorted(unknown)[0]} was not submitted with it")
             self.runs[row["id"]] = row["runs"]

@@ -63,6 +63,10 @@ def batch_of(session: Session, submission_id: str) -> AttestationBatch:
     ).one()
 
 
+def declared(session: Session, submission: Submission) -> dict[str, object]:
+    return {"lot": batch_of(session, submission.id).lot.submission_id}
+
+
 def withdraw(session: Session, _clock: Clock, submission: Submission) -> None:
     """Its attestations cover nothing any more."""
     _uncover(session, submission)

@@ -103,6 +103,15 @@ def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
     return missing(submission, AttachmentRole.IMAGE, "the firmware image")
 
 
+def declared(session: Session, submission: Submission) -> dict[str, object]:
+    release = release_of(session, submission.id)
+    return {
+        "component": release.component_id,
+        "declared_version": release.declared_version,
+        "declared_sha256": release.declared_sha256,
+    }
+
+
 def withdraw(session: Session, clock: Clock, submission: Submission) -> None:
     """What was accepted once must not run any more."""
     release = release_of(session, submission.id)

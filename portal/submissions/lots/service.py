@@ -81,6 +81,11 @@ def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
     return missing(submission, AttachmentRole.MANIFEST, "the lot manifest")
 
 
+def declared(_session: Session, _submission: Submission) -> dict[str, object]:
+    """Nothing: all is in its manifest."""
+    return {}
+
+
 def lot_of(session: Session, submission_id: str) -> Lot | None:
     return session.scalars(select(Lot).where(Lot.submission_id == submission_id)).first()
 

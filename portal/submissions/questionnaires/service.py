@@ -15,6 +15,7 @@ from portal.clock import Clock
 from portal.errors import InvalidInput, NotFound, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
+from portal.ledger.service import digest_of
 from portal.policy import questionnaire as rules
 from portal.policy.questionnaire import Question, Questionnaire
 from portal.submissions.drafting import Progress, evidence_for, own_draft, start
@@ -219,6 +220,26 @@ def problems(session: Session, submission: Submission) -> tuple[Problem, ...]:
     """Everything that keeps the questionnaire from being submitted, in the order of its questions."""
     answers = {key: value for key, value in current_answers(session, submission.id).items() if value}
     return rules.problems(builtin(), answers, by_question(usable_evidence(session, submission.id)))
+
+
+def declared(session: Session, submission: Submission) -> dict[str, object]:
+    """The digest of all answers, each with the files that back it and the last day of each."""
+    response = session.scalars(
+        select(QuestionnaireResponse).where(QuestionnaireResponse.submission_id == submission.id)
+    ).one()
+    files = by_question(current_evidence(session, submission.id))
+    document = {
+        "questionnaire": response.questionnaire_digest,
+        "answers": {key: value for key, value in current_answers(session, submission.id).items() if value},
+        "files": {
+            key: sorted(
+                [f"sha256:{row.evidence.sha256}", row.valid_until.isoformat() if row.valid_until else ""]
+                for row in rows
+            )
+            for key, rows in files.items()
+        },
+    }
+    return {"answers": digest_of(document)}
 
 
 @dataclass(frozen=True, slots=True)
