@@ -131,6 +131,12 @@ class Page(Generic[Row]):
         return self.number + 1 if self.number * PAGE < self.total else None
 
 
+def administrators(session: Session) -> list[str]:
+    """E-mail addresses of those who are to be told of trouble."""
+    wanted = select(User.email).where(User.active, User.roles.any(Role.name == RoleName.ADMINISTRATOR))
+    return list(session.scalars(wanted.order_by(User.email)))
+
+
 def find_member(session: Session, clock: Clock, user_id: str) -> Member | None:
     user = session.get(User, user_id)
     return _member(clock, user) if user else None

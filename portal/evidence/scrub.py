@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal.accounts.models import Role, RoleName, User
+from portal.accounts.read import administrators
 from portal.clock import Clock
 from portal.errors import LotgateError
 from portal.evidence.models import Damage, Evidence, Scrub
@@ -156,11 +156,7 @@ def _tell(session: Session, clock: Clock, rows: Sequence[Evidence], wrong: str) 
         if wrong
         else f"The right bytes are there again:\n\n{names}\n"
     )
-    for email in session.scalars(
-        select(User.email)
-        .where(User.active, User.roles.any(Role.name == RoleName.ADMINISTRATOR))
-        .order_by(User.email)
-    ):
+    for email in administrators(session):
         queue_mail(session, clock, kind="vault_damage", recipient=email, subject=subject, body=body)
 
 

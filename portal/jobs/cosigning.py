@@ -3,10 +3,9 @@
 import threading
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal.accounts.models import Role, RoleName, User
+from portal.accounts.read import administrators
 from portal.adapters.http import HttpClient
 from portal.db import TenantSession
 from portal.errors import LotgateError
@@ -71,21 +70,13 @@ def _mail_administrators(
     bench: Bench, session: TenantSession, witness: witnesses.Witness, troubles: tuple[str, ...]
 ) -> None:
     said = "\n".join(troubles)
-    addresses = session.scalars(
-        select(User.email).where(User.active.is_(True), User.roles.any(Role.name == RoleName.ADMINISTRATOR))
+    subject = f"The ledger contradicts what the witness {witness.name} saw"
+    body = (
+        f"The witness {witness.name} ({witness.url}) does not cosign the transparency log:\n\n"
+        f"{said}\n\n"
+        "Either the log's history was changed, or somebody else signs with its keys. Neither close\n"
+        "the log nor restore anything before it is known which; `lotgate fsck` and\n"
+        "`lotgate ledger show` say what this portal has.\n"
     )
-    for address in addresses:
-        queue_mail(
-            session,
-            bench.clock,
-            kind="witness_alarm",
-            recipient=address,
-            subject=f"The ledger contradicts what the witness {witness.name} saw",
-            body=(
-                f"The witness {witness.name} ({witness.url}) does not cosign the transparency log:\n\n"
-                f"{said}\n\n"
-                "Either the log's history was changed, or somebody else signs with its keys. Neither close\n"
-                "the log nor restore anything before it is known which; `lotgate fsck` and\n"
-                "`lotgate ledger show` say what this portal has.\n"
-            ),
-        )
+    for email in administrators(session):
+        queue_mail(session, bench.clock, kind="witness_alarm", recipient=email, subject=subject, body=body)

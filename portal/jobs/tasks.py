@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import Engine, select, update
 
+from portal.accounts.read import administrators
 from portal.adapters.keys import signer_in
 from portal.adapters.mail import MailFolder
 from portal.clock import Clock
@@ -32,6 +34,7 @@ from portal.submissions.models import Submission
 from portal.submissions.ports import JobQueue
 
 PROGRESS_SECONDS = 0.5
+UNSIGNED = "ledger_unsigned"
 log = structlog.get_logger()
 
 
@@ -140,6 +143,27 @@ def publish_ledger(bench: Bench) -> None:
     if signer.keys.exists(Purpose.LOG_ED25519):
         with writing(bench) as session:
             ledger.publish(session, bench.clock, signer)
+
+
+def tell_unsigned(bench: Bench) -> None:
+    """Mail administrators, once a day at most, while entries wait for a checkpoint that nobody signs."""
+    with reading(bench) as session:
+        since = ledger.overdue_since(session, bench.clock)
+        if since is None or notices.queued_since(session, UNSIGNED, bench.clock.now() - timedelta(days=1)):
+            return
+    with writing(bench) as session:
+        subject = "The transparency log is not signed any more"
+        body = (
+            f"Entries of the ledger wait for a checkpoint since {since:%Y-%m-%d %H:%M} UTC: of those\n"
+            "there are no receipts. Evidence is accepted and recorded meanwhile, nothing is lost.\n\n"
+            "`lotgate ledger show`, on the host that has the log's keys, says why: no worker runs\n"
+            "there, the keys are gone, the database is older than what was signed, or the log was\n"
+            "closed and none was opened after it.\n"
+        )
+        for email in administrators(session):
+            notices.queue_mail(
+                session, bench.clock, kind=UNSIGNED, recipient=email, subject=subject, body=body
+            )
 
 
 def daily(bench: Bench) -> None:

@@ -28,7 +28,8 @@ from portal.jobs.duties import Duties, Duty
 from portal.jobs.models import WorkerHost
 from portal.jobs.queue import APPLICATION, JOBS_VERSION, QUEUE, DurableQueue
 from portal.jobs.stamping import Stamping
-from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger, signs_here
+from portal.jobs.tasks import TASKS, Bench, deliver_mail, give_up, publish_ledger, signs_here, tell_unsigned
+from portal.ledger.logs import OVERDUE
 from portal.settings import Settings
 
 DEATHS = 3  # runs of one job that may end in the death of its worker
@@ -81,6 +82,7 @@ class Worker:
         self.duties = Duties(self.bench, self.executor_id)
         self.cosigning = Cosigning(self.bench)
         self.stamping = Stamping(self.bench)
+        self._begun = self.clock.now()
         self._ending = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._scrubber = threading.Thread(
@@ -153,6 +155,8 @@ class Worker:
             self._do(self._take_over_lost_hosts)
             self._do(self._show_failures)
             self._do(self._daily)
+            if self.clock.now() - self._begun > OVERDUE:  # else it may be about to be signed
+                self._do(tell_unsigned, self.bench)
             self._do(deliver_mail, self.bench)
         if self.settings.timestamp_url and mine(Duty.STAMPS):
             self._do(self.stamping.look)

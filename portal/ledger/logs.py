@@ -1,7 +1,7 @@
 """Transparency logs over the ledger: made explicitly, published checkpoint by checkpoint, read as tiles."""
 
 import struct
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import UnaryExpression, delete, func, insert, select, update
@@ -21,6 +21,7 @@ from portal.ledger.tree import HASH, WIDTH, Read, Tree, grow, leaf_hash, tile_pa
 STEP: Final = (
     20_000  # entries that one checkpoint adds at most, so that memory does not grow with their number
 )
+OVERDUE: Final = timedelta(minutes=10)  # without a checkpoint, of which there is one every few seconds
 LOOK_BACK: Final = 16  # cosigned checkpoints among which a receipt's is chosen
 
 
@@ -80,10 +81,20 @@ def close(session: Session, clock: Clock, log: Log) -> None:
 
 
 def waiting_since(session: Session) -> datetime | None:
-    """When the first entry was made that the open log has yet to publish; None where none waits."""
-    if (log := open_log(session)) is None:
+    """When the first entry was made that the newest log has yet to publish, or that comes after its end;
+    None where none waits, or there never was a log."""
+    log = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+    if log is None:
         return None
     return session.scalar(select(Entry.at).where(Entry.seq == log.first_seq + log.head))
+
+
+def overdue_since(session: Session, clock: Clock) -> datetime | None:
+    """As `waiting_since`, where nothing was opened or signed for so long that somebody has to look."""
+    since = waiting_since(session)
+    signed = (session.scalar(select(func.max(of))) for of in (SignedCheckpoint.at, Log.created_at))
+    newest = max((one for one in (since, *signed) if one is not None), default=None)
+    return since if since is not None and newest is not None and clock.now() - newest > OVERDUE else None
 
 
 def pending(session: Session) -> bool:
@@ -290,7 +301,10 @@ def receipt_about(session: Session, kind: str, subject_id: str) -> Proof:
         raise Conflict("There are no receipts yet: no transparency log is open. The administrator makes one.")
     if proof is None:
         raise Conflict(
-            "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds."
+            "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds. "
+            f"The entry is of {entry.at:%Y-%m-%d %H:%M} UTC; if that is long ago, ask the administrator."
+            if entry is not None
+            else "The receipt is not ready yet: there is no entry of it in the ledger."
         )
     return proof
 

@@ -1,5 +1,7 @@
 """Verbs of the outbox."""
 
+from datetime import datetime
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -26,6 +28,12 @@ def queue_mail(
     )
     session.add(message)
     return message
+
+
+def queued_since(session: Session, kind: str, moment: datetime) -> bool:
+    """Whether a mail of this kind was written after a moment, so that it is not said again and again."""
+    wanted = select(Message.id).where(Message.kind == kind, Message.created_at > moment).limit(1)
+    return session.scalars(wanted).first() is not None
 
 
 def waiting(session: Session, limit: int = 100) -> list[Message]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from portal.errors import NotFound
 from portal.evidence.models import Evidence
-from portal.http.context import parts, session
+from portal.http.context import clock, parts, session
 from portal.ledger import logs, stamps, witnesses
 from portal.ledger.models import Log, Stamp
 from portal.ledger.tree import WIDTH
@@ -44,6 +44,7 @@ def index() -> str:
         "ledger.html",
         logs=[(log, logs.verifier_keys(log), witnesses.standings(session(), log)) for log in found],
         stamps={log.number: stamps.newest(session(), log) for log in found},
+        overdue=logs.overdue_since(session(), clock()),
         silent=witnesses.silent(session(), witnesses.configured(parts().settings.witnesses)),
     )
 
