@@ -145,7 +145,10 @@ class MemoryFile:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         origin, size, root = checkpoint.body.splitlines()
-        told = {"origin": origin, "size": int(size), "root": root, "lock": self._inode()}
+        try:
+            told = {"origin": origin, "size": int(size), "root": root, "lock": self._inode()}
+        except OSError as error:
+            raise StorageFailed(f"{self._lock_file} cannot be looked at: {error.strerror}") from error
         write_private(self.path, json.dumps(told).encode() + b"\n")
 
 

@@ -57,6 +57,7 @@ def scene(settings: Settings) -> Iterator[Script]:
         yield Script(settings, create_app(settings), worker)
     finally:
         worker.engine.dispose()
+        worker.place.leave()
 
 
 def press(page: Page, key: str) -> None:
