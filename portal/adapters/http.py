@@ -37,28 +37,26 @@ class _Asked(Request):
     cut: _Cut
 
 
+def _watched(kind: type[HTTPConnection], req: Request) -> type[HTTPConnection]:
+    """Connections of a kind that the request's cut can end."""
+    cut = cast(_Asked, req).cut
+
+    class Connection(kind):  # type: ignore[misc, valid-type]  # mypy takes no class from an argument
+        def connect(self) -> None:
+            super().connect()
+            cut.watch(self.sock)
+
+    return Connection
+
+
 class _Plain(HTTPHandler):
     def http_open(self, req: Request) -> HTTPResponse:
-        cut = cast(_Asked, req).cut
-
-        class Connection(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                cut.watch(self.sock)
-
-        return self.do_open(Connection, req)
+        return self.do_open(_watched(HTTPConnection, req), req)
 
 
 class _Secure(HTTPSHandler):
     def https_open(self, req: Request) -> HTTPResponse:
-        cut = cast(_Asked, req).cut
-
-        class Connection(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                cut.watch(self.sock)
-
-        return self.do_open(Connection, req)
+        return self.do_open(_watched(HTTPSConnection, req), req)
 
 
 class HttpClient:

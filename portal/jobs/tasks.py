@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, update
 
 from portal.accounts.read import administrators
 from portal.adapters.keys import signer_in
@@ -21,7 +21,6 @@ from portal.db import TenantSession, begin_reading, end_reading, open_session
 from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
 from portal.ledger import logs as ledger
-from portal.ledger.models import Log
 from portal.ledger.ports import Purpose
 from portal.notices import service as notices
 from portal.reassessment import service as reassessment
@@ -127,7 +126,7 @@ def deliver_mail(bench: Bench) -> None:
 def signs_here(bench: Bench) -> bool:
     """Whether this host has the keys of the newest log."""
     with reading(bench) as session:
-        newest = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+        newest = ledger.newest_log(session)
     if newest is None:
         return False
     return signer_in(bench.settings, newest.number, newest.origin).keys.exists(Purpose.LOG_ED25519)

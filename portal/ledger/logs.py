@@ -59,6 +59,11 @@ def open_log(session: Session) -> Log | None:
     return session.scalars(select(Log).where(Log.open.is_(True))).first()
 
 
+def newest_log(session: Session) -> Log | None:
+    """The one made last, open or closed."""
+    return session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
+
+
 def verifier_keys(log: Log) -> list[VerifierKey]:
     return [VerifierKey.parse(line) for line in log.keys.splitlines()]
 
@@ -83,8 +88,7 @@ def close(session: Session, clock: Clock, log: Log) -> None:
 def waiting_since(session: Session) -> datetime | None:
     """When the first entry was made that the newest log has yet to publish, or that comes after its end;
     None where none waits, or there never was a log."""
-    log = session.scalars(select(Log).order_by(Log.number.desc()).limit(1)).first()
-    if log is None:
+    if (log := newest_log(session)) is None:
         return None
     return session.scalar(select(Entry.at).where(Entry.seq == log.first_seq + log.head))
 
@@ -299,12 +303,12 @@ def receipt_about(session: Session, kind: str, subject_id: str) -> Proof:
     proof = receipt(session, entry) if entry is not None else None
     if proof is None and open_log(session) is None:
         raise Conflict("There are no receipts yet: no transparency log is open. The administrator makes one.")
+    if entry is None:
+        raise Conflict("The receipt is not ready yet: there is no entry of it in the ledger.")
     if proof is None:
         raise Conflict(
             "The receipt is not ready yet: the next checkpoint of the ledger is signed within seconds. "
             f"The entry is of {entry.at:%Y-%m-%d %H:%M} UTC; if that is long ago, ask the administrator."
-            if entry is not None
-            else "The receipt is not ready yet: there is no entry of it in the ledger."
         )
     return proof
 
