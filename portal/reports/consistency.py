@@ -1,111 +1,25 @@
 """Do database, evidence store and ledger agree? Reads everything, changes nothing (`lotgate fsck`)."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, select, text, true
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, rfc3339
-from portal.db import Base
 from portal.errors import LotgateError
 from portal.evidence.models import Evidence, Tombstone, Upload, UploadState
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import alive
 from portal.ledger.audit import audit
-from portal.ledger.models import Entry
-from portal.ledger.service import Fault, digest, verify_chain
-from portal.reports.recorded import RULES, SAME_TIME
-from portal.retention import accesses, deleting, exporting, holds
-from portal.retention import service as retention
-from portal.retention.models import Access, Export, Hold, HoldAct, HoldStep, RetentionRules
-from portal.review.models import Assessment, Decision
-from portal.submissions.lots import sampling as samples
-from portal.submissions.lots.models import Sample
-from portal.submissions.models import CheckRecord
-from portal.suppliers import sampling as seeds
-from portal.suppliers.models import SamplingSeed
+from portal.ledger.service import Fault, verify_chain
+from portal.reports.recorded import RULES
+from portal.retention import deleting
 from portal.verification import hash_file
 
 ORPHAN_GRACE = timedelta(days=1)  # a blob without a row is legal for a day: the row follows the blob
-ALL = true()
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ledgered:
-    """A table whose every row has exactly one ledger entry, and what that entry must say of the row."""
-
-    table: type[Base]
-    kind: str
-    says: Callable[[Any], dict[str, object]]
-    at: Callable[[Any], datetime]
-    only: ColumnElement[bool] = ALL  # which rows of the table
-
-
-LEDGERED: tuple[Ledgered, ...] = (
-    Ledgered(
-        Evidence,
-        "evidence.accepted",
-        lambda row: {"sha256": row.sha256, "blake3": row.blake3, "size": row.size},
-        lambda row: row.received_at,
-    ),
-    Ledgered(
-        Tombstone,
-        "evidence.deleted",
-        lambda row: {"sha256": row.evidence.sha256, "size": row.evidence.size, **deleting.says(row)},
-        lambda row: row.deleted_at,
-    ),
-    Ledgered(RetentionRules, "retention.changed", retention.says, lambda row: row.set_at),
-    Ledgered(Export, "evidence.exported", exporting.says, lambda row: row.exported_at),
-    Ledgered(Access, "evidence.downloaded", accesses.says, lambda row: row.at),
-    Ledgered(Hold, "hold.placed", holds.says, lambda row: row.placed_at),
-    *(
-        Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)
-        for step in HoldStep
-    ),
-    Ledgered(SamplingSeed, seeds.COMMITTED, seeds.says, lambda row: row.committed_at),
-    Ledgered(Sample, samples.DRAWN, samples.says, lambda row: row.drawn_at),
-    Ledgered(
-        CheckRecord,
-        "check.recorded",
-        lambda row: {
-            "submission": row.submission_id,
-            "run": row.run,
-            "check": row.check_id,
-            "outcome": row.outcome.value,
-            "reason": digest(row.reason),
-        },
-        lambda row: row.at,
-    ),
-    Ledgered(
-        Assessment,
-        "assessment.made",
-        lambda row: {
-            "number": row.number,
-            "rating": row.rating,
-            "facts": f"sha256:{hashlib.sha256(row.facts.encode()).hexdigest()}",
-            "result": f"sha256:{hashlib.sha256(row.result.encode()).hexdigest()}",
-        },
-        lambda row: row.created_at,
-    ),
-    Ledgered(
-        Decision,
-        "decision.made",
-        lambda row: {
-            "decision": row.kind.value,
-            "by": row.decided_by,
-            "case": row.case_id,
-            "reason": digest(row.reason),
-        },
-        lambda row: row.decided_at,
-    ),
-)
 
 
 def examine(
@@ -121,9 +35,6 @@ def examine(
     yield from verify_chain(session)
     tell("ledger: logs, tiles and checkpoints")
     yield from audit(session)
-    for rule in LEDGERED:
-        tell(f"ledger: {rule.kind}")
-        yield from _rows_and_entries(session, rule)
     for kinds, agree in RULES:
         tell(f"ledger: {kinds}")
         yield from agree(session)
@@ -141,56 +52,6 @@ def _database(session: Session) -> Iterator[Fault]:
             yield Fault("database", str(finding))
     for row in session.execute(text("PRAGMA foreign_key_check")):
         yield Fault(f"table {row[0]}, row {row[1]}", f"refers to a row of {row[2]} that is not there")
-
-
-def _rows_and_entries(session: Session, rule: Ledgered) -> Iterator[Fault]:
-    """Both ways: every row has its entry that says the same, every entry its row."""
-    table: Any = rule.table
-    name = table.__tablename__
-    rows = session.execute(
-        select(table, Entry)
-        .outerjoin(Entry, (Entry.subject_id == table.id) & (Entry.kind == rule.kind))
-        .where(rule.only)
-        .order_by(table.id)
-        .execution_options(yield_per=500)
-    )
-    before = None
-    for row, entry in rows:
-        where = f"{name} {row.id}"
-        if entry is None:
-            yield Fault(where, f"has no entry {rule.kind} in the ledger")
-            continue
-        if row.id == before:
-            yield Fault(where, f"has more than one entry {rule.kind} in the ledger")
-        before = row.id
-        yield from _says(rule, where, row, entry)
-        session.expunge_all()
-    orphans = session.execute(
-        select(Entry.seq, Entry.subject_id)
-        .outerjoin(table, (table.id == Entry.subject_id) & rule.only)
-        .where(Entry.kind == rule.kind, table.id.is_(None))
-    )
-    for seq, subject in orphans:
-        yield Fault(f"ledger entry {seq}", f"tells of {name} {subject}, which is not in the database")
-
-
-def _says(rule: Ledgered, where: str, row: Any, entry: Entry) -> Iterator[Fault]:
-    try:
-        body = json.loads(entry.body)
-    except ValueError:
-        return  # the broken link is told by verify_chain
-    owner = getattr(row, "supplier_id", None)
-    if owner != body.get("supplier"):
-        yield Fault(where, f"belongs to supplier {owner}, the ledger says {body.get('supplier')}")
-    if abs(rule.at(row) - entry.at) > SAME_TIME:
-        yield Fault(
-            where, f"is dated {rfc3339(rule.at(row))}, ledger entry {entry.seq} was made {rfc3339(entry.at)}"
-        )
-    for name, value in rule.says(row).items():
-        if body.get(name) != value:
-            yield Fault(
-                where, f"{name}: the database says {value}, ledger entry {entry.seq} says {body.get(name)}"
-            )
 
 
 def _blobs(session: Session, clock: Clock, store: BlobStore, *, deep: bool) -> Iterator[Fault]:

@@ -1,0 +1,148 @@
+"""Tables whose every row has exactly one entry that says the same of it."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, true
+from sqlalchemy.orm import Session
+
+from portal.clock import rfc3339
+from portal.db import Base
+from portal.evidence.models import Evidence, Tombstone
+from portal.ledger.models import Entry
+from portal.ledger.service import Fault, digest
+from portal.reports.recorded.entries import SAME_TIME, body_of, differences
+from portal.retention import accesses, deleting, exporting, holds
+from portal.retention import service as retention
+from portal.retention.models import Access, Export, Hold, HoldAct, HoldStep, RetentionRules
+from portal.review.models import Assessment, Decision
+from portal.submissions.lots import sampling as samples
+from portal.submissions.lots.models import Sample
+from portal.submissions.models import CheckRecord
+from portal.suppliers import sampling as seeds
+from portal.suppliers.models import SamplingSeed
+
+ALL = true()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledgered:
+    """A table whose every row has exactly one ledger entry, and what that entry must say of the row."""
+
+    table: type[Base]
+    kind: str
+    says: Callable[[Any], dict[str, object]]
+    at: Callable[[Any], datetime]
+    only: ColumnElement[bool] = ALL  # which rows of the table
+
+
+LEDGERED: tuple[Ledgered, ...] = (
+    Ledgered(
+        Evidence,
+        "evidence.accepted",
+        lambda row: {"sha256": row.sha256, "blake3": row.blake3, "size": row.size},
+        lambda row: row.received_at,
+    ),
+    Ledgered(
+        Tombstone,
+        "evidence.deleted",
+        lambda row: {"sha256": row.evidence.sha256, "size": row.evidence.size, **deleting.says(row)},
+        lambda row: row.deleted_at,
+    ),
+    Ledgered(RetentionRules, "retention.changed", retention.says, lambda row: row.set_at),
+    Ledgered(Export, "evidence.exported", exporting.says, lambda row: row.exported_at),
+    Ledgered(Access, "evidence.downloaded", accesses.says, lambda row: row.at),
+    Ledgered(Hold, "hold.placed", holds.says, lambda row: row.placed_at),
+    *(
+        Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)
+        for step in HoldStep
+    ),
+    Ledgered(SamplingSeed, seeds.COMMITTED, seeds.says, lambda row: row.committed_at),
+    Ledgered(Sample, samples.DRAWN, samples.says, lambda row: row.drawn_at),
+    Ledgered(
+        CheckRecord,
+        "check.recorded",
+        lambda row: {
+            "submission": row.submission_id,
+            "run": row.run,
+            "check": row.check_id,
+            "outcome": row.outcome.value,
+            "reason": digest(row.reason),
+        },
+        lambda row: row.at,
+    ),
+    Ledgered(
+        Assessment,
+        "assessment.made",
+        lambda row: {
+            "number": row.number,
+            "rating": row.rating,
+            "facts": f"sha256:{hashlib.sha256(row.facts.encode()).hexdigest()}",
+            "result": f"sha256:{hashlib.sha256(row.result.encode()).hexdigest()}",
+        },
+        lambda row: row.created_at,
+    ),
+    Ledgered(
+        Decision,
+        "decision.made",
+        lambda row: {
+            "decision": row.kind.value,
+            "by": row.decided_by,
+            "case": row.case_id,
+            "reason": digest(row.reason),
+        },
+        lambda row: row.decided_at,
+    ),
+)
+
+
+def both_ways(session: Session, rule: Ledgered) -> Iterator[Fault]:
+    """Both ways: every row has its entry that says the same, every entry its row."""
+    table: Any = rule.table
+    name = table.__tablename__
+    rows = session.execute(
+        select(table, Entry)
+        .outerjoin(Entry, (Entry.subject_id == table.id) & (Entry.kind == rule.kind))
+        .where(rule.only)
+        .order_by(table.id)
+        .execution_options(yield_per=500)
+    )
+    before = None
+    for row, entry in rows:
+        where = f"{name} {row.id}"
+        if entry is None:
+            yield Fault(where, f"has no entry {rule.kind} in the ledger")
+            continue
+        if row.id == before:
+            yield Fault(where, f"has more than one entry {rule.kind} in the ledger")
+        before = row.id
+        yield from _says(rule, where, row, entry)
+        session.expunge_all()
+    orphans = session.execute(
+        select(Entry.seq, Entry.subject_id)
+        .outerjoin(table, (table.id == Entry.subject_id) & rule.only)
+        .where(Entry.kind == rule.kind, table.id.is_(None))
+    )
+    for seq, subject in orphans:
+        yield Fault(f"ledger entry {seq}", f"tells of {name} {subject}, which is not in the database")
+
+
+def _says(rule: Ledgered, where: str, row: Any, entry: Entry) -> Iterator[Fault]:
+    body = body_of(entry)
+    owner = getattr(row, "supplier_id", None)
+    if owner != entry.supplier_id:
+        yield Fault(where, f"belongs to supplier {owner}, the ledger says {entry.supplier_id}")
+    if abs(rule.at(row) - entry.at) > SAME_TIME:
+        yield Fault(
+            where, f"is dated {rfc3339(rule.at(row))}, ledger entry {entry.seq} was made {rfc3339(entry.at)}"
+        )
+    try:
+        said = rule.says(row)
+    except (AttributeError, StopIteration):
+        yield Fault(where, "refers to something that is not in the database")
+        return
+    # Entries of the first form tell less.
+    yield from differences(where, entry, body, {name: said[name] for name in said if name in body})
