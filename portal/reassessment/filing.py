@@ -171,16 +171,24 @@ def _filed(session: Session, clock: Clock, notice: ChangeNotice, jobs: JobQueue 
         clock,
         "change.filed",
         notice.id,
-        {
-            "change": notice.kind.value,
-            "source": notice.source.value,
-            "by": notice.filed_by,
-            "product": notice.product_id,
-            "key": notice.signing_key_id,
-            "submission": notice.submission_id,
-        },
+        filed_says(notice),
         supplier_id=notice.supplier_id,
     )
     if jobs is not None:
         jobs.enqueue(session, "reassess", notice.id, key=notice.id)
     return notice
+
+
+def filed_says(notice: ChangeNotice) -> dict[str, object]:
+    """What the ledger says of a change when it is told."""
+    return {
+        "change": notice.kind.value,
+        "source": notice.source.value,
+        "title": ledger.digest(notice.title),
+        "description": ledger.digest(notice.description),
+        "effective_on": notice.effective_on.isoformat() if notice.effective_on else None,
+        "by": notice.filed_by,
+        "product": notice.product_id,
+        "key": notice.signing_key_id,
+        "submission": notice.submission_id,
+    }

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from portal.clock import Clock, today
 from portal.errors import NotFound
 from portal.evidence.ports import BlobStore
+from portal.ledger import service as ledger
 from portal.policy.facts import ChangeFact
 from portal.policy.result import Difference, difference
 from portal.reassessment.filing import (
@@ -92,7 +93,7 @@ def firmware_arrived(
     )
     product = session.get_one(Product, submission.product_id)
     reassessment = _reassess(session, clock, notice, product, claim_days, CaseCause.SUBMISSION)
-    notice.handled_at = clock.now()
+    _handled(session, clock, notice)
     return reassessment
 
 
@@ -123,8 +124,7 @@ def handle(
     keep_findings(session, clock, store, examined, limits)
     cause = CaseCause.DUE if notice.kind is ChangeKind.DUE else CaseCause.CHANGE
     done = [_reassess(session, clock, notice, product, claim_days, cause) for product in touched]
-    notice.handled_at = clock.now()
-    session.flush()
+    _handled(session, clock, notice)
     return done
 
 
@@ -144,9 +144,20 @@ def fall_due(
     )
     cause = CaseCause.DUE if reason.kind is ChangeKind.DUE else CaseCause.CHANGE
     done = _reassess(session, clock, notice, product, claim_days, cause)
+    _handled(session, clock, notice)
+    return done
+
+
+def _handled(session: Session, clock: Clock, notice: ChangeNotice) -> None:
     notice.handled_at = clock.now()
     session.flush()
-    return done
+    body = handled_says(notice)
+    ledger.append(session, clock, "change.handled", notice.id, body, supplier_id=notice.supplier_id)
+
+
+def handled_says(notice: ChangeNotice) -> dict[str, object]:
+    """What the ledger says of a change when all that it touches was assessed again."""
+    return {"product": notice.product_id}
 
 
 def reassessments(session: Session, notice_id: str) -> list[Reassessment]:
@@ -206,4 +217,20 @@ def _reassess(
     )
     session.add(row)
     session.flush()
+    ledger.append(
+        session, clock, "reassessment.made", row.id, reassessment_says(row), supplier_id=row.supplier_id
+    )
     return row
+
+
+def reassessment_says(row: Reassessment) -> dict[str, object]:
+    """What the ledger says of what a change did to one product."""
+    return {
+        "notice": row.change_notice_id,
+        "product": row.product_id,
+        "before": row.before_id,
+        "after": row.after_id,
+        "difference": ledger.digest(row.difference),
+        "material": row.material,
+        "case": row.case_id,
+    }

@@ -70,7 +70,7 @@ def says(row: RetentionRules) -> dict[str, object]:
     """What the ledger says of a version of the rules."""
     return {
         "version": row.version,
-        "rules": f"sha256:{row.digest}",
+        "rules": ledger.digest(row.rules),
         "why": ledger.digest(row.why),
         "by": row.set_by,
     }

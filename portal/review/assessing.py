@@ -1,7 +1,8 @@
 """Assess one product again, and put it before people where a person is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from portal.policy.evaluate import evaluate
 from portal.policy.facts import ChangeFact, Facts
 from portal.policy.model import builtin, builtin_text
 from portal.policy.result import Difference, Result, difference
+from portal.review.entries import assessment_says, opening_says
 from portal.review.facts import gather, last_settled, live_submissions, subject
 from portal.review.models import (
     Assessment,
@@ -120,19 +122,7 @@ def keep(
         clock,
         "assessment.made",
         assessment.id,
-        {
-            "product": product.id,
-            "number": assessment.number,
-            "tier": assessment.tier,
-            "rating": assessment.rating,
-            "facts": facts.digest,
-            "result": result.digest,
-            "policy": {
-                "id": result.policy_id,
-                "version": result.policy_version,
-                "digest": result.policy_digest,
-            },
-        },
+        assessment_says(assessment),
         supplier_id=product.supplier_id,
     )
     return assessment
@@ -292,7 +282,8 @@ def _open(
 ) -> None:
     product = assessment.product
     supplier = session.get_one(Supplier, product.supplier_id)
-    number = session.scalar(select(func.max(Case.number)))  # the ledger's lock makes openers take turns
+    ledger.take_turn(session)
+    number = session.scalar(select(func.max(Case.number)))
     case = Case(
         supplier_id=product.supplier_id,
         number=(number or 0) + 1,
@@ -311,33 +302,33 @@ def _open(
     )
     session.add(case)
     session.flush()
+    ledger.append(session, clock, "case.opened", case.id, opening_says(case), supplier_id=case.supplier_id)
     _find(session, case, assessment, result)
 
 
 def _find(session: Session, case: Case, assessment: Assessment, result: Result) -> None:
-    """What is wrong, by this assessment: checks that did not pass, then controls that are not met."""
     owner = {"supplier_id": case.supplier_id, "case_id": case.id, "assessment_id": assessment.id}
-    for check in Facts.from_json(assessment.facts).checks:
-        if check.outcome not in _SILENT:
-            session.add(
-                Finding(
-                    **owner,
-                    source=check.id,
-                    severity=check.outcome,
-                    text=f"{check.subject}: {check.reason}",
-                    submission_id=check.submission_id,
-                )
-            )
-    for gap in result.gaps:
-        session.add(
-            Finding(
-                **owner,
-                source=gap.control_id,
-                severity=gap.severity.value,
-                text=f"{gap.title}: {gap.why}",
-            )
-        )
+    facts = Facts.from_json(assessment.facts)
+    session.add_all(Finding(**owner, **one._asdict()) for one in problems(facts, result))
     session.flush()
+
+
+class Found(NamedTuple):
+    """A problem, as its finding tells it."""
+
+    source: str
+    severity: str
+    text: str
+    submission_id: str | None
+
+
+def problems(facts: Facts, result: Result) -> Iterator[Found]:
+    """What is wrong, by one assessment: checks that did not pass, then controls that are not met."""
+    for check in facts.checks:
+        if check.outcome not in _SILENT:
+            yield Found(check.id, check.outcome, f"{check.subject}: {check.reason}", check.submission_id)
+    for gap in result.gaps:
+        yield Found(gap.control_id, gap.severity.value, f"{gap.title}: {gap.why}", None)
 
 
 def _cut(text: str, limit: int) -> str:

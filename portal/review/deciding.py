@@ -21,7 +21,15 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock, today
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.review import effects
-from portal.review.models import Assessment, Case, CaseState, Decision, DecisionKind, GrantedException
+from portal.review.models import (
+    Assessment,
+    Case,
+    CaseState,
+    ChangeRequest,
+    Decision,
+    DecisionKind,
+    GrantedException,
+)
 from portal.review.rules import APPROVALS, Condition, left_open, wording_problems
 from portal.submissions.models import Submission, SubmissionState
 
@@ -84,15 +92,16 @@ def decide(
     session.add(decision)
     session.flush()
     rows = [_exception(clock, decision, condition) for condition in conditions]
-    session.add_all(rows)
+    asked = [_request(decision, *item, answer_by) for item in enumerate(items)]
+    session.add_all([*rows, *asked])
     session.flush()
     for row in rows:
         effects.enter_grant(session, clock, row)
-    effects.record(session, clock, decision, assessment, granted)
+    effects.record(session, clock, decision, assessment, granted, asked)
     if not effective:
         case.state, case.claimed_by, case.claimed_at = CaseState.SECOND, None, None
     elif kind is DecisionKind.REQUEST_CHANGES:
-        effects.ask(session, clock, case, decision, items, answer_by)
+        effects.ask(session, clock, case, asked, answer_by)
     else:
         effects.close(session, clock, case, decision, assessment)
     session.flush()
@@ -170,4 +179,15 @@ def _exception(clock: Clock, decision: Decision, condition: Condition) -> Grante
         owner=condition.owner.strip(),
         expires_on=condition.expires_on,
         created_at=clock.now(),
+    )
+
+
+def _request(decision: Decision, position: int, text: str, answer_by: date) -> ChangeRequest:
+    return ChangeRequest(
+        supplier_id=decision.supplier_id,
+        case_id=decision.case_id,
+        decision_id=decision.id,
+        position=position,
+        text=text.strip(),
+        due_on=answer_by,
     )

@@ -1,7 +1,8 @@
 """What a decision does, in the transaction in which it is made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import groupby
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from portal.policy.codec import canonical, digest
 from portal.policy.facts import Facts
 from portal.policy.model import Rating
 from portal.review.assessing import settle
+from portal.review.entries import asked_says, decision_says, exception_says
 from portal.review.models import (
     Assessment,
     Case,
@@ -41,7 +43,12 @@ _WORDS = {
 
 
 def record(
-    session: Session, clock: Clock, decision: Decision, assessment: Assessment, granted: Sequence[Condition]
+    session: Session,
+    clock: Clock,
+    decision: Decision,
+    assessment: Assessment,
+    granted: Sequence[Condition],
+    asked: Sequence[ChangeRequest],
 ) -> None:
     """The ledger entry of a decision: what was decided, on which assessment, policy and evidence."""
     evidence = evidence_digests(session, assessment)
@@ -50,15 +57,9 @@ def record(
         clock,
         "decision.made",
         decision.id,
-        {
-            "decision": decision.kind.value,
-            "effective": decision.effective,
-            "seconds": decision.seconds_id,
-            "by": decision.decided_by,
-            "case": decision.case_id,
-            "product": decision.product_id,
-            "reason": digest(decision.reason.encode()),
-            "assessment": assessment.id,
+        decision_says(decision)
+        | {
+            "asked": asked_says(asked),
             "facts": f"sha256:{assessment.facts_digest}",
             "result": f"sha256:{assessment.result_digest}",
             "policy": assessment.policy_digest,
@@ -77,20 +78,8 @@ def record(
 def enter_grant(session: Session, clock: Clock, row: GrantedException) -> None:
     """The ledger entry of an accepted gap; it counts once the approval that grants it is in effect."""
     ledger.append(
-        session, clock, "exception.granted", row.id, exception_facts(row), supplier_id=row.supplier_id
+        session, clock, "exception.granted", row.id, exception_says(row), supplier_id=row.supplier_id
     )
-
-
-def exception_facts(row: GrantedException) -> dict[str, object]:
-    """What the ledger says of an accepted gap."""
-    return {
-        "product": row.product_id,
-        "decision": row.decision_id,
-        "control": row.control_id,
-        "condition": ledger.digest(row.condition),
-        "owner": ledger.digest(row.owner),
-        "expires": row.expires_on.isoformat(),
-    }
 
 
 def end_exception(session: Session, clock: Clock, row: GrantedException, *, by: str | None) -> None:
@@ -127,23 +116,10 @@ def _chunks(ids: Sequence[str], size: int = 500) -> list[Sequence[str]]:
     return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
-def ask(
-    session: Session, clock: Clock, case: Case, decision: Decision, items: Sequence[str], answer_by: date
-) -> None:
-    """Write down what the supplier must put right by when, tell them, and let the case wait until then."""
-    for position, item in enumerate(items):
-        session.add(
-            ChangeRequest(
-                supplier_id=case.supplier_id,
-                case_id=case.id,
-                decision_id=decision.id,
-                position=position,
-                text=item.strip(),
-                due_on=answer_by,
-            )
-        )
+def ask(session: Session, clock: Clock, case: Case, asked: Sequence[ChangeRequest], answer_by: date) -> None:
+    """Tell the supplier what they must put right by when, and let the case wait until then."""
     case.state, case.due_on = CaseState.WAITING, answer_by
-    listed = "\n".join(f"{number}. {item.strip()}" for number, item in enumerate(items, 1))
+    listed = "\n".join(f"{number}. {row.text}" for number, row in enumerate(asked, 1))
     tell_supplier(
         session,
         clock,
@@ -174,7 +150,7 @@ def close(session: Session, clock: Clock, case: Case, decision: Decision, assess
     case.state, case.closed_at = CaseState.CLOSED, clock.now()
     session.flush()
     supplier = session.get_one(Supplier, case.supplier_id)
-    supplier.standing = _standing(session, supplier)
+    supplier.standing = dict(standings(session, supplier.id)).get(supplier.id, Standing.NEW)
     words = _WORDS[decision.kind]
     tell_supplier(
         session,
@@ -228,27 +204,30 @@ def _releases(session: Session, submissions: Sequence[Submission]) -> list[Firmw
     ]
 
 
-def _standing(session: Session, supplier: Supplier) -> Standing:
-    """The worst of what was last decided on each of the supplier's products: one bad product is enough."""
-    newest: dict[str, Standing] = {}
-    for decision, rating in session.execute(
-        select(Decision, Assessment.rating)
+def standings(session: Session, supplier_id: str | None = None) -> Iterator[tuple[str, Standing]]:
+    """Of one supplier, or of each, by id: the worst of what was last decided on each of its products, for one
+    bad product is enough. Suppliers about whom nothing was decided are left out: they are new.
+    """
+    decided = (
+        select(Case.supplier_id, Decision.product_id, Decision.kind, Assessment.rating)
         .join(Case, Case.id == Decision.case_id)
         .join(Assessment, Assessment.id == Decision.settled_id)
-        .where(Case.supplier_id == supplier.id)
-        .order_by(Decision.decided_at, Case.number)
-    ):
-        newest[decision.product_id] = _stands(decision.kind, Rating(rating))
-    found = set(newest.values())
-    return next((standing for standing in _WORST_FIRST if standing in found), Standing.NEW)
+        .order_by(Case.supplier_id, Decision.decided_at, Case.number)
+        .execution_options(yield_per=500)
+    )
+    if supplier_id is not None:
+        decided = decided.where(Case.supplier_id == supplier_id)
+    for owner, rows in groupby(session.execute(decided), key=lambda row: row.supplier_id):
+        newest = {row.product_id: _stands(row.kind, row.rating) for row in rows}
+        yield owner, next(standing for standing in _WORST_FIRST if standing in newest.values())
 
 
-def _stands(kind: DecisionKind, rating: Rating) -> Standing:
+def _stands(kind: DecisionKind, rating: str) -> Standing:
     if kind is DecisionKind.REJECT:
         return Standing.REJECTED
     if kind is DecisionKind.QUARANTINE:
         return Standing.QUARANTINED
-    return Standing.APPROVED if rating is Rating.APPROVABLE else Standing.CONDITIONAL
+    return Standing.APPROVED if rating == Rating.APPROVABLE else Standing.CONDITIONAL
 
 
 def tell_supplier(session: Session, clock: Clock, case: Case, kind: str, subject: str, body: str) -> None:

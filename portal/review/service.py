@@ -10,9 +10,11 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.clock import Clock
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from portal.ledger import service as ledger
 from portal.review.assessing import CLAIM_DAYS, assess, hand_back
 from portal.review.deciding import decide, hold
 from portal.review.effects import end_exception, tell_supplier
+from portal.review.entries import answer_says, comment_says
 from portal.review.models import (
     Assessment,
     Case,
@@ -103,7 +105,10 @@ def take_over(session: Session, actor: Actor, clock: Clock, case_id: str, *, rea
 def comment(
     session: Session, actor: Actor, clock: Clock, case_id: str, *, text: str, internal: bool
 ) -> Comment:
-    """A remark on a case. Only one that is not internal is shown to the supplier, who is told by mail."""
+    """A remark on a case. Only one that is not internal is shown to the supplier, who is told by mail.
+
+    Ledger: `comment.made`. Raises NotFound, NotAllowed, InvalidInput.
+    """
     actor.must(Permission.REVIEW_COMMENT_WRITE)
     if actor.user_id is None:
         raise NotAllowed("a comment needs a person")
@@ -122,6 +127,7 @@ def comment(
     )
     session.add(row)
     session.flush()
+    ledger.append(session, clock, "comment.made", row.id, comment_says(row), supplier_id=row.supplier_id)
     if not internal:
         tell_supplier(
             session,
@@ -139,7 +145,7 @@ def answer_change_request(
     session: Session, actor: Actor, clock: Clock, request_id: str, *, answer: str
 ) -> ChangeRequest:
     """The supplier's answer to one item. With the last open item answered, the case goes back to the
-    reviewer.
+    reviewer. Ledger: `change_request.answered`.
 
     Raises NotFound (another tenant's is not found either), Conflict, InvalidInput.
     """
@@ -147,6 +153,7 @@ def answer_change_request(
     request = session.get(ChangeRequest, request_id)
     if request is None or request.supplier_id != actor.supplier_id:
         raise NotFound("there is no such request")
+    ledger.take_turn(session)  # before the case: in the order in which an assessment takes both
     case = hold(session, request.case_id)
     if request.answered_at is not None:
         raise Conflict("this request was answered already")
@@ -156,6 +163,10 @@ def answer_change_request(
         raise InvalidInput("the answer was not kept", tuple(problems))
     request.answer, request.answered_at = answer.strip(), clock.now()
     session.flush()
+    body = answer_says(request) | {"by": actor.user_id}
+    ledger.append(
+        session, clock, "change_request.answered", request.id, body, supplier_id=request.supplier_id
+    )
     unanswered = exists().where(ChangeRequest.case_id == case.id, ChangeRequest.answered_at.is_(None))
     if case.state is CaseState.WAITING and not session.scalar(select(unanswered)):
         hand_back(case)

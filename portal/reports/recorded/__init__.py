@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from portal.ledger.service import Fault
-from portal.reports.recorded import judging, submissions, vendors
+from portal.reports.recorded import cases, judging, retained, submissions, vendors
 from portal.reports.recorded.rows import LEDGERED, both_ways
 
 RULES: tuple[tuple[str, Callable[[Session], Iterator[Fault]]], ...] = (
@@ -19,5 +19,7 @@ RULES: tuple[tuple[str, Callable[[Session], Iterator[Fault]]], ...] = (
     *vendors.RULES,
     *submissions.RULES,
     *judging.RULES,
+    *cases.RULES,
+    *retained.RULES,
 )
 """What is looked at (kinds of entries), and the function that yields every fault in it."""

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
+from portal.clock import rfc3339
+from portal.db import Base
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault
 
@@ -33,6 +35,24 @@ def entries_about(session: Session, kind: str, subject_id: str) -> Sequence[Entr
     ).all()
 
 
+def in_chunks(session: Session, table: type[Base], size: int = 200) -> Iterator[Sequence[Any]]:
+    """All rows of a table by id, so many at a time; before the next ones come, these are let go."""
+    key: Any = table.__table__.c.id
+    after = ""
+    wanted: Any = select(table).order_by(key).limit(size).options(lazyload("*"))
+    while rows := session.scalars(wanted.where(key > after)).all():
+        after = rows[-1].id
+        yield rows
+        session.expunge_all()
+
+
+def dated(where: str, what: str, at: datetime | None, entry_at: datetime) -> Iterator[Fault]:
+    """Whether a row's time is that of its entry."""
+    if at is None or abs(at - entry_at) > SAME_TIME:
+        said = rfc3339(at) if at else None
+        yield Fault(where, f"{what}: the database says {said}, the ledger {rfc3339(entry_at)}")
+
+
 def first_of(session: Session, kind: str) -> int | None:
     return session.scalar(select(func.min(Entry.seq)).where(Entry.kind == kind))
 
@@ -43,6 +63,12 @@ def body_of(entry: Entry) -> dict[str, Any]:
     except ValueError:
         body = {}
     return body if isinstance(body, dict) else {}  # a broken link is told by verify_chain
+
+
+def from_before(session: Session, supplier_id: str | None) -> bool:
+    """Whether a supplier was made before the newer kinds of entries: its own entry names no country."""
+    created = entries_about(session, "supplier.created", supplier_id) if supplier_id else ()
+    return any("country" not in body_of(entry) for entry in created)
 
 
 def differences(where: str, entry: Entry, body: dict[str, Any], found: dict[str, Any]) -> Iterator[Fault]:

@@ -1,15 +1,21 @@
-"""Policies, cases, decisions and what they accept."""
+"""Policies, assessments by them, accepted gaps, and where suppliers stand. (Cases: cases.py.)"""
 
+import json
 from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest
-from portal.reports.recorded.entries import body_of, differences, entries_about, entries_of, first_of
-from portal.review.effects import exception_facts
+from portal.reports.recorded.entries import body_of, dated, differences, entries_about, entries_of, first_of
+from portal.review.effects import standings
+from portal.review.entries import exception_says
 from portal.review.models import Assessment, GrantedException, PolicyVersion
+from portal.suppliers.models import Standing, Supplier
+
+_COPIED: Final = ("tier", "rating", "score", "policy_id", "policy_version", "policy_digest")
 
 
 def policies(session: Session) -> Iterator[Fault]:
@@ -26,6 +32,7 @@ def policies(session: Session) -> Iterator[Fault]:
         for entry in entries:
             found = {"policy": row.policy_id, "version": row.version, "digest": f"sha256:{row.digest}"}
             yield from differences(where, entry, body_of(entry), found)
+            yield from dated(where, "first used", row.first_used_at, entry.at)
     for entry in entries_of(session, "policy.adopted"):
         if f"sha256:{entry.subject_id}" not in kept:
             yield Fault(f"ledger entry {entry.seq}", f"tells of policy {entry.subject_id}, which is not kept")
@@ -40,6 +47,44 @@ def policies(session: Session) -> Iterator[Fault]:
             yield Fault(f"policy {name}", "was applied, and its text is not kept")
 
 
+def assessments(session: Session) -> Iterator[Fault]:
+    """What stands beside the texts of an assessment is what they say."""
+    for (row,) in session.execute(
+        select(Assessment).order_by(Assessment.id).options(lazyload("*")).execution_options(yield_per=50)
+    ):
+        where = f"assessments {row.id}"
+        for name in ("facts", "result"):
+            if digest(getattr(row, name)) != f"sha256:{getattr(row, f'{name}_digest')}":
+                yield Fault(where, f"its {name} do not have the digest beside them: one of them was altered")
+        try:
+            result = json.loads(row.result)
+            told = {name: result[name] for name in _COPIED} | {
+                "knock_outs": sum(one["accepted_until"] is None for one in result["knock_outs"]),
+                "facts_digest": result["facts_digest"].removeprefix("sha256:"),
+            }
+        except (ValueError, LookupError, TypeError, AttributeError):
+            yield Fault(where, "its result cannot be read: it was altered")
+            told = {}
+        for name, value in told.items():
+            if (found := getattr(row, name)) != value:
+                yield Fault(where, f"{name}: the database says {found}, its result {value}")
+        session.expunge_all()
+
+
+def standing(session: Session) -> Iterator[Fault]:
+    """Each supplier stands where the decisions on its products put it."""
+    decided = standings(session)
+    owner, due = next(decided, (None, Standing.NEW))
+    rows = select(Supplier.id, Supplier.standing).order_by(Supplier.id).execution_options(yield_per=500)
+    for supplier_id, found in session.execute(rows):
+        while owner is not None and owner < supplier_id:
+            owner, due = next(decided, (None, Standing.NEW))
+        expected = due if owner == supplier_id else Standing.NEW
+        if found is not expected:
+            told = f"standing: the database says {found}, its decisions make it {expected}"
+            yield Fault(f"suppliers {supplier_id}", told)
+
+
 def exceptions(session: Session) -> Iterator[Fault]:
     """Each accepted gap: granted as the ledger says, and ended if and only if it says so."""
     first = first_of(session, "exception.granted")
@@ -51,10 +96,16 @@ def exceptions(session: Session) -> Iterator[Fault]:
         if len(granted) > 1 or len(ended) > 1:
             yield Fault(where, "was granted or ended more than once by the ledger")
         for entry in granted:
-            yield from differences(where, entry, body_of(entry), exception_facts(row))
-        if granted and (row.closed_at is None) == bool(ended):
-            said = "ended" if ended else "in force"
-            yield Fault(where, f"the ledger says that it is {said}, the database does not")
+            yield from differences(where, entry, body_of(entry), exception_says(row))
+            yield from dated(where, "granted", row.created_at, entry.at)
+        for entry in (*granted, *ended):
+            if row.supplier_id != entry.supplier_id:
+                told = f"belongs to supplier {row.supplier_id}, the ledger says {entry.supplier_id}"
+                yield Fault(where, told)
+        for entry in ended:
+            yield from dated(where, "ended", row.closed_at, entry.at)
+        if granted and not ended and row.closed_at is not None:
+            yield Fault(where, "the ledger says that it is in force, the database does not")
     known = select(GrantedException.id)
     for seq, subject in session.execute(
         select(Entry.seq, Entry.subject_id).where(
@@ -76,5 +127,7 @@ def _granted_before(session: Session, row: GrantedException, first: int | None) 
 
 RULES = (
     ("policy.adopted", policies),
+    ("assessment.made, and its texts", assessments),
     ("exception.granted, exception.ended", exceptions),
+    ("decision.made, and the standing of suppliers", standing),
 )
