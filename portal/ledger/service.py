@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
 from portal.clock import Clock, rfc3339
@@ -112,6 +112,13 @@ def take_turn(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def length(session: Session) -> int:
+    """How many entries there are, which is the number of the next one. Entries become visible in their order,
+    each together with what it records: writers take turns until they have committed."""
+    last = session.scalar(select(func.max(Entry.seq)))
+    return 0 if last is None else last + 1
 
 
 def watch_key(session: Session, clock: Clock, supplier_id: str) -> str:

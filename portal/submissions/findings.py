@@ -26,6 +26,12 @@ class Limits:
 class KindFindings(Protocol):
     """The findings of one kind of submission."""
 
+    @property
+    def trust_before(self) -> int | None:
+        """Whom it believed is what entries of the ledger before this number tell; None: nobody had to be
+        believed."""
+        ...
+
     def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
         """All checks, in order. Here, under the write lock, belongs every comparison with what others
         offered: two submissions examined at the same moment would both find themselves the first."""

@@ -1,5 +1,6 @@
 """Verbs of submissions: start and attach (portal/submissions/drafting.py), submit, withdraw, verify."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ from portal.errors import Conflict, InvalidInput, LotgateError, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
 from portal.ledger import service as ledger
+from portal.ledger.logs import entry_about
 from portal.submissions.attestations import service as attestations
 from portal.submissions.drafting import Progress, attach, attached, get_submission, own_draft, start
 from portal.submissions.findings import Findings, KindFindings, Limits, take_turns
@@ -71,6 +73,7 @@ class _Unreadable:
     """Findings of a kind whose examination ended in an error: unreadable, never a pass."""
 
     checks: tuple[Check, ...]
+    trust_before: None = None
 
     def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
         return self.checks
@@ -202,7 +205,7 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
     of_kind.record(session, clock, submission)
     submission.state = _state_after(submission.state, before, outcome)
     session.flush()
-    _enter_end(session, clock, submission, outcome)
+    _enter_end(session, clock, submission, outcome, of_kind.trust_before)
     _recheck_lot(session, clock, submission)
     return outcome
 
@@ -279,8 +282,11 @@ def _write_run(session: Session, clock: Clock, submission: Submission, checks: t
     return submission.outcome
 
 
-def _enter_end(session: Session, clock: Clock, submission: Submission, outcome: Outcome) -> None:
-    """What one run found, all of it together: no check and no verdict can be left out of it later."""
+def _enter_end(
+    session: Session, clock: Clock, submission: Submission, outcome: Outcome, trust_before: int | None
+) -> None:
+    """What one run found, all of it together: no check and no verdict can be left out of it later. With it,
+    before which entry stands what it believed: others may have been made while it worked."""
     ledger.append(
         session,
         clock,
@@ -291,6 +297,7 @@ def _enter_end(session: Session, clock: Clock, submission: Submission, outcome: 
             "outcome": outcome.value,
             "checks": ledger.digest_of(checks_document(newest_checks(session, submission))),
             "verdicts": verdicts_digest(session, submission.id, submission.run),
+            **({} if trust_before is None else {"trust_before": trust_before}),
         },
         supplier_id=submission.supplier_id,
     )
@@ -319,10 +326,17 @@ def _recheck_lot(session: Session, clock: Clock, about: Submission) -> None:
     fresh, last = lots.attested_check(session, lot), newest_checks(session, submission)
     if all(Check(row.check_id, row.outcome, row.reason) != fresh for row in last):
         checks = (Check(row.check_id, row.outcome, row.reason) for row in last)
-        before = submission.outcome
+        before, trust_before = submission.outcome, _trust_before(session, submission)
         outcome = _write_run(
             session, clock, submission, tuple(fresh if check.id == fresh.id else check for check in checks)
         )
         submission.state = _state_after(submission.state, before, outcome)
         session.flush()
-        _enter_end(session, clock, submission, outcome)
+        _enter_end(session, clock, submission, outcome, trust_before)
+
+
+def _trust_before(session: Session, submission: Submission) -> int | None:
+    """As the newest run has it whose checks are taken over."""
+    ended = entry_about(session, "verification.ended", submission.id)
+    said = json.loads(ended.body) if ended is not None else {}
+    return said.get("trust_before") if said.get("run") == submission.run else None

@@ -1,6 +1,7 @@
 """Verbs of signing keys: registered by the supplier, approved and distrusted by the buyer's reviewers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,15 +13,23 @@ from portal.accounts.permissions import Permission
 from portal.clock import Clock, rfc3339
 from portal.errors import Conflict, InvalidInput, NotAllowed, Problem, TrustError
 from portal.ledger import service as ledger
+from portal.ledger.models import Entry
 from portal.suppliers import enrolment, timestamping
 from portal.suppliers.models import KeyPurpose, KeyState, SigningKey
-from portal.suppliers.revocation import lists_of
+from portal.suppliers.revocation import KEPT, lists_of
 from portal.suppliers.rules import demand, own_supplier, owned, text_problem
 from portal.verification import PURPOSES, KeyInfo, Trust, inspect_key, published_key
 
 PEM_MAX: Final = 64 * 1024  # characters
 TYPED: Final = 8  # characters of the fingerprint that a reviewer types
 LABEL_MAX, NOTE_MAX = 100, 500
+_CHANGES_TRUST: Final = (
+    "key.approved",
+    "key.distrusted",
+    KEPT,
+    timestamping.ADDED,
+    timestamping.REMOVED,
+)  # entries after which `trust_for` gives something else
 
 
 def register_key(
@@ -166,6 +175,28 @@ def trust_for(session: Session, supplier_id: str) -> Trust:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What counted for a supplier at one moment: what entries of the ledger before number `before` tell."""
+
+    trust: Trust
+    before: int
+
+
+def believed(session: Session, supplier_id: str) -> Believed:
+    """What `trust_for` gives, and which entries it rests on.
+
+    On PostgreSQL each statement sees what was committed when it began: where whom to believe changed
+    meanwhile, all of it is read again.
+    """
+    while True:
+        before = ledger.length(session)
+        found = Believed(trust_for(session, supplier_id), before)
+        changed = select(Entry.seq).where(Entry.seq >= before, Entry.kind.in_(_CHANGES_TRUST)).limit(1)
+        if session.scalar(changed) is None:
+            return found
+
+
 def signer_named(session: Session, supplier_id: str, name: str | None) -> SigningKey | None:
     """The approved key (or certificate authority) that a report on what `trust_for` judged names."""
     return _approved(session, supplier_id).get(name or "")
@@ -177,6 +208,7 @@ def _approved(session: Session, supplier_id: str) -> dict[str, SigningKey]:
         select(SigningKey)
         .where(SigningKey.supplier_id == supplier_id, SigningKey.state == KeyState.APPROVED)
         .order_by(SigningKey.registered_at, SigningKey.id)
+        .execution_options(populate_existing=True)  # as they are now, also where the session has seen them
     )
     found: dict[str, SigningKey] = {}
     for key in rows:

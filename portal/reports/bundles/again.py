@@ -1,6 +1,7 @@
 """Signatures of a bundle verified once more, with the keys that counted when they were verified first.
 
-Which keys those were is read from the ledger: approved, and distrusted, by entries before that of the run.
+Which keys those were is read from the ledger: approved, and distrusted, by entries before the one that the
+run itself names (portal/reports/bundles/runs.py).
 Checks that compare with other submissions (rollback, lineage, serials delivered before) and those that look
 inside an image are not made again: there the recorded ones stand.
 """
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 
 from portal.errors import LedgerError, LotgateError
-from portal.reports.bundles import form
+from portal.reports.bundles import form, runs
 from portal.reports.bundles.lots import APART, sha256_of, units_of
 from portal.reports.bundles.opened import Bundle, Entries, Told
 from portal.verification import (
@@ -87,7 +88,7 @@ class _Trusting:
     authorities: list[dict[str, Any]]
 
     def before(self, seq: int) -> Trust:
-        """What counted when entry `seq` was made."""
+        """What counted by what entries before `seq` tell."""
         counted: list[TrustKey | Root] = []
         crls: list[str] = []
         for row in self.keys:
@@ -144,11 +145,12 @@ class _One:
         if kind not in ("firmware", "attestations", "lot"):
             return
         recorded = {one["check"]: one["outcome"] for one in self.row["runs"][str(run)]}
-        trust = self.trusting.before(self._seq(run))
+        if f"{kind}.verification" in recorded:
+            return  # it could not be read: there is no verdict to repeat
         if kind == "attestations":
-            done.attestations += self._attestations(run, trust)
+            done.attestations += self._attestations(run, self._trust(run))
         elif kind == "firmware":
-            self._compare(recorded, self._firmware(trust))
+            self._compare(recorded, self._firmware(self._trust(run)))
             done.files += 1
         elif "lot.signature" in recorded and self._blob("signature") is not None:
             self._compare(recorded, self._lot_of(run, recorded["lot.signature"]))
@@ -156,28 +158,26 @@ class _One:
 
     def _lot_of(self, run: int, recorded: str) -> dict[str, Outcome]:
         """After new attestations a run takes this check over from the one before: then what counted there
-        counts."""
+        counts. An entry of the first form does not say what that was: any of those runs may have made it."""
+        if runs.trust_before(self.entries, self.row["id"], run) is not None:
+            return self._lot(self._trust(run))
         earlier = [
             one.seq
             for one in self.entries.about("verification.ended", self.row["id"])
             if one.facts.get("run", run) < run
         ]
-        for seq in (self._seq(run), *reversed(earlier)):
+        for seq in (runs.first_entry(self.entries, self.row["id"], run), *reversed(earlier)):
             made = self._lot(self.trusting.before(seq))
             if made["lot.signature"].value == recorded:
                 break
         return made
 
-    def _seq(self, run: int) -> int:
-        """The first entry that tells of the run: what counts came before it."""
-        found = [
-            one.seq
-            for one in self.entries.told
-            if (one.kind == "verification.ended" and one.subject == self.row["id"])
-            or (one.kind == "check.recorded" and one.facts.get("submission") == self.row["id"])
-            if one.facts.get("run") == run
-        ]
-        return min(found)
+    def _trust(self, run: int) -> Trust:
+        """What counted when the run began. Where its entry does not say, it is taken for what was told before
+        the run was recorded."""
+        said = runs.trust_before(self.entries, self.row["id"], run)
+        first = runs.first_entry(self.entries, self.row["id"], run)
+        return self.trusting.before(first if said is None else said)
 
     def _at(self) -> float:
         """When it was submitted: the time that counts for keys, near that of its entry."""

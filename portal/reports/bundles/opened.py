@@ -45,6 +45,15 @@ class Entries:
             raise LedgerError(f"{what}: no receipt of an entry {kind} is in the bundle")
         return found[-1]
 
+    def of_run(self, submission: str, run: int) -> dict[str, Told]:
+        """The entry of each check of one run, by the check."""
+        if not self._by_run:
+            for one in self.told:
+                if one.kind == "check.recorded":
+                    place = (one.facts.get("submission"), one.facts.get("run"))
+                    self._by_run.setdefault(place, {})[one.facts["check"]] = one
+        return self._by_run.get((submission, run), {})
+
     def _index(self) -> dict[tuple[str, str], list[Told]]:
         if not self._by:
             for one in self.told:
@@ -52,6 +61,7 @@ class Entries:
         return self._by
 
     _by: dict[tuple[str, str], list[Told]] = field(default_factory=dict)
+    _by_run: dict[tuple[Any, Any], dict[str, Told]] = field(default_factory=dict)
 
 
 class Bundle:

@@ -168,22 +168,32 @@ class Telling:
         ).all()
 
     def _moments(self) -> list[int]:
-        """The first entry that tells of each run: what counted came before it. Runs of a lot take checks over
-        from earlier ones."""
+        """Of each run the number of the entry before which stands what counted, as its own entry says it; of
+        the first form the first one that tells of it. Runs of a lot take checks over from earlier ones."""
         pairs = {(one, run) for runs in self.runs.values() for one, run in runs.items() if run is not None}
         lots = {row.id for row in self.submissions if row.kind is SubmissionKind.LOT}
         pairs |= {(one, before) for one, run in pairs if one in lots for before in range(1, run)}
-        found = (
-            self.session.scalar(
-                select(func.min(Entry.seq))
-                .join(CheckRecord, CheckRecord.id == Entry.subject_id)
-                .where(
-                    Entry.kind == "check.recorded", CheckRecord.submission_id == one, CheckRecord.run == run
-                )
+        said = {
+            (entry.subject_id, body["run"]): body["trust_before"]
+            for entry in self._in(
+                *(Entry, Entry.subject_id, sorted({one for one, _ in pairs})),
+                Entry.kind == "verification.ended",
             )
-            for one, run in sorted(pairs)
-        )
+            if "trust_before" in (body := json.loads(entry.body))
+        }
+        found = (said[pair] if pair in said else self._first_entry(*pair) for pair in sorted(pairs))
         return sorted(seq for seq in found if seq is not None)
+
+    def _first_entry(self, submission_id: str, run: int) -> int | None:
+        return self.session.scalar(
+            select(func.min(Entry.seq))
+            .join(CheckRecord, CheckRecord.id == Entry.subject_id)
+            .where(
+                Entry.kind == "check.recorded",
+                CheckRecord.submission_id == submission_id,
+                CheckRecord.run == run,
+            )
+        )
 
     def _counted(self, row: TimestampAuthority) -> bool:
         """Whether it counts now, or counted at one of the runs."""
@@ -194,7 +204,7 @@ class Telling:
         )
         if added is None or removed is None:
             return False
-        return any(added.seq < seq < removed.seq for seq in self.moments)
+        return any(added.seq < seq <= removed.seq for seq in self.moments)
 
     def subjects(self) -> set[str]:
         """Ids of everything that entries of the ledger may be about."""

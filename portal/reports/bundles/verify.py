@@ -23,7 +23,7 @@ from portal.policy.evaluate import evaluate
 from portal.policy.facts import Facts
 from portal.policy.model import load
 from portal.policy.result import Result
-from portal.reports.bundles import form
+from portal.reports.bundles import form, runs
 from portal.reports.bundles.again import Repeated, repeat
 from portal.reports.bundles.lots import APART, check_samples
 from portal.reports.bundles.opened import (
@@ -211,15 +211,8 @@ class _Checking:
         verdicts = None
         if name in self.bundle.zip.members:
             verdicts = f"sha256:{hashlib.sha256(self.bundle.read(name)).hexdigest()}"
-        ended = [
-            one for one in self.entries.about("verification.ended", submission) if one.facts.get("run") == run
-        ]
-        recorded = {
-            one.facts["check"]: one
-            for one in self.entries.told
-            if one.kind == "check.recorded"
-            and (one.facts.get("submission"), one.facts.get("run")) == (submission, run)
-        }
+        ended = runs.ended(self.entries, submission, run)
+        recorded = self.entries.of_run(submission, run)
         self.known |= {one.subject for one in recorded.values()}
         digest = f"sha256:{hashlib.sha256(rfc8785.dumps(found)).hexdigest()}"
         for entry in ended:
@@ -228,6 +221,7 @@ class _Checking:
             raise LedgerError(f"{what}: no entry of the ledger tells of its verdicts")
         if {one["check"] for one in found} != recorded.keys():
             raise LedgerError(f"{what}: its checks are not those of which there are receipts")
+        runs.trust_before(self.entries, submission, run)  # that it can be; again.py goes by it
         for one in found:
             differences(
                 f"{what}, {one['check']}",

@@ -17,7 +17,7 @@ from portal.submissions.findings import Limits
 from portal.submissions.lots.models import Lot, Unit
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained_batch
-from portal.suppliers.keys import trust_for
+from portal.suppliers.keys import believed
 from portal.suppliers.rules import owned
 from portal.verification import BatchReport, Check, Chunk, Outcome, Trust, verify_attestations
 
@@ -91,6 +91,7 @@ class AttestationFindings:
     failures: tuple[tuple[int, Outcome, str, str], ...]
     unmatched: int
     passes: tuple[Columns, ...]
+    trust_before: int
 
     def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
         return self.checks
@@ -180,7 +181,8 @@ def examine(
     at = submission.submitted_at.timestamp()
     batch = batch_of(session, submission.id)
     rows = session.execute(select(Unit.digest, Unit.id).where(Unit.lot_id == batch.lot_id))
-    trust = trust_for(session, submission.supplier_id)
+    believing = believed(session, submission.supplier_id)
+    trust = believing.trust
     collector = _Collector({bytes.fromhex(row.digest): row.id for row in rows}, trust)
     with store.get_local_path(evidence.sha256) as path:
         report = verify_attestations(
@@ -200,6 +202,7 @@ def examine(
         failures=tuple(collector.failures),
         unmatched=collector.unmatched,
         passes=tuple(collector.passes),
+        trust_before=believing.before,
     )
 
 

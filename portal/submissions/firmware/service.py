@@ -21,7 +21,7 @@ from portal.submissions.firmware.one_time import remember, used_once, uses
 from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
-from portal.suppliers.keys import signer_named, trust_for
+from portal.suppliers.keys import believed, signer_named
 from portal.suppliers.models import Component
 from portal.suppliers.rules import clean_text, owned
 from portal.verification import Check, Digests, FileReport, Outcome, verify_file
@@ -127,6 +127,7 @@ class FirmwareFindings:
     inside: Inside
     report: FileReport
     signing_key_id: str | None
+    trust_before: int
 
     def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
         """With the place of the image among the releases of its component."""
@@ -165,10 +166,11 @@ def examine(
     if image is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no image")
     signature, certificates, timestamp = (_beside(store, submission, role) for role in BESIDE)
+    believing = believed(session, submission.supplier_id)
     with store.get_local_path(image.sha256) as path:
         report = verify_file(
             path,
-            trust_for(session, submission.supplier_id),
+            believing.trust,
             at=submission.submitted_at.timestamp(),
             signature=signature,
             certificates=certificates,
@@ -191,7 +193,9 @@ def examine(
         )
     signer = signer_named(session, submission.supplier_id, report.key_id)
     version = _version(release, report.claims)
-    return FirmwareFindings((*checks, version), inside, report, signer.id if signer else None)
+    return FirmwareFindings(
+        (*checks, version), inside, report, signer.id if signer else None, believing.before
+    )
 
 
 def must_be_delivered(sha256: str, evidence: Evidence) -> None:

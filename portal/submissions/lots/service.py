@@ -29,7 +29,7 @@ from portal.submissions.lots.manifest import (
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
-from portal.suppliers.keys import trust_for
+from portal.suppliers.keys import believed
 from portal.suppliers.models import Product
 from portal.suppliers.rules import clean_text
 from portal.verification import Check, Outcome, verify_file, worst
@@ -107,6 +107,7 @@ class LotFindings:
     alone: dict[str, Check]
     manifest: Manifest | None = None
     firmware: Counter[Combination] = field(default_factory=Counter)
+    trust_before: int | None = None
 
     def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
         """With what was delivered before, what firmware is accepted and what attestations cover."""
@@ -169,7 +170,7 @@ def examine(
     if evidence is None or submission.submitted_at is None:
         raise InvalidInput("the submission has no manifest")
     progress(0, 3, "reading the manifest")
-    signature = _signature(session, store, submission, evidence)
+    signature, trust_before = _signature(session, store, submission, evidence)
     if lot_of(session, submission.id) is not None:
         limits = _KEPT  # what was taken once is read again, whatever the settings say now
     try:
@@ -180,7 +181,7 @@ def examine(
         more = len(error.problems) - _NAMED
         text = f"{error.message}: {shown}" + (f"; and {more} more" if more > 0 else "")
         unreadable = Check("lot.manifest", Outcome.UNREADABLE, text)
-        return LotFindings({check.id: check for check in (unreadable, signature)})
+        return LotFindings({check.id: check for check in (unreadable, signature)}, trust_before=trust_before)
     progress(1, 3, "checking units")
     units = manifest.units
     text = f"The manifest holds to its schema: {len(units):,} units, {len(manifest.custody)} hand-offs."
@@ -198,6 +199,7 @@ def examine(
         {check.id: check for check in alone},
         manifest,
         Counter(tuple(sorted(unit.firmware.items())) for unit in units),
+        trust_before,
     )
 
 
@@ -233,16 +235,21 @@ def _fits(manifest: Manifest, submission: Submission) -> None:
         raise InvalidInput("the manifest is about something else than was submitted", tuple(found))
 
 
-def _signature(session: Session, store: BlobStore, submission: Submission, evidence: Evidence) -> Check:
+def _signature(
+    session: Session, store: BlobStore, submission: Submission, evidence: Evidence
+) -> tuple[Check, int | None]:
+    """The check, and before which entry of the ledger stands whom it believed."""
     offered = attached(submission, AttachmentRole.SIGNATURE)
     if offered is None or submission.submitted_at is None:
-        return Check("lot.signature", Outcome.NOT_APPLICABLE, "No signature over the manifest was offered.")
+        text = "No signature over the manifest was offered."
+        return Check("lot.signature", Outcome.NOT_APPLICABLE, text), None
     with store.open(offered.sha256) as stream:
         signature = stream.read(SIGNATURE_MAX + 1)
+    believing = believed(session, submission.supplier_id)
     with store.get_local_path(evidence.sha256) as path:
         report = verify_file(
             path,
-            trust_for(session, submission.supplier_id),
+            believing.trust,
             at=submission.submitted_at.timestamp(),
             purpose="manifest",
             signature=signature,
@@ -252,7 +259,7 @@ def _signature(session: Session, store: BlobStore, submission: Submission, evide
     outcome = worst(check.outcome for check in wanted)
     told = [check.reason for check in wanted if outcome is Outcome.PASS or check.outcome is outcome]
     reason = " ".join(dict.fromkeys(told))
-    return Check("lot.signature", outcome, reason)
+    return Check("lot.signature", outcome, reason), believing.before
 
 
 def _count(manifest: Manifest) -> Check:

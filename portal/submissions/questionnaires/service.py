@@ -245,6 +245,7 @@ def declared(session: Session, submission: Submission) -> dict[str, object]:
 @dataclass(frozen=True, slots=True)
 class QuestionnaireFindings:
     checks: tuple[Check, ...]
+    trust_before: None = None
 
     def settle(self, _session: Session, _submission: Submission) -> tuple[Check, ...]:
         return self.checks

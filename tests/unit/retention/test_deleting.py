@@ -312,6 +312,8 @@ def test_what_was_found_before_the_deletion_is_not_recorded_as_a_pass_after_it(
     submission = session.scalars(select(Submission)).one()
 
     class Passing:
+        trust_before = None
+
         def settle(self, *_: object) -> tuple[submissions.Check, ...]:
             return (submissions.Check("firmware.signature", Outcome.PASS, "valid"),)
 

@@ -7,12 +7,15 @@ verification at a time is written down.
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.orm import Session
 
+from portal.accounts.models import RoleName
 from portal.db import begin_reading, end_reading, open_engine, open_session
-from portal.ledger.service import verify_chain
+from portal.ledger.service import length, verify_chain
 from portal.models import metadata
 from portal.settings import Settings
 from portal.submissions import service as submissions
@@ -23,7 +26,10 @@ from portal.submissions.firmware.service import release_of
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 from portal.submissions.lots.service import lot_of
 from portal.submissions.models import CheckRecord, Submission, SubmissionState
-from portal.verification import Outcome
+from portal.suppliers import timestamping
+from portal.suppliers.keys import believed, decide_key, distrust_key
+from portal.suppliers.models import SigningKey
+from portal.verification import Outcome, TimestampAuthority, verify_file
 from tests.unit.submissions.conftest import Desk, NewDesk, a_unit
 from tests.unit.submissions.test_one_time_keys import CHECK, approved
 from tests.unit.verification.hss import Signer
@@ -215,3 +221,56 @@ def test_an_image_verified_by_two_workers_is_accepted_by_both(desk: Desk, engine
         assert [found[run, f"firmware.{check}"] for run in (1, 2)] == [P, P]
     assert desk.session.scalars(select(FirmwareRelease)).one().accepted_at == desk.clock.now()
     assert draft.state is SubmissionState.ACCEPTED
+
+
+# --- whom to believe ------------------------------------------------------------------------------
+
+
+def test_who_is_believed_is_what_the_entries_before_one_number_tell(
+    new_desk: NewDesk, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where that changes between its queries: on PostgreSQL each sees what is committed by then."""
+    desk = new_desk()
+    first, second = desk.key("first"), desk.key("second", approve=None)
+    reviewer, now = desk.make.actor(RoleName.REVIEWER), desk.clock.now()
+    desk.session.commit()
+    real, snapshot = timestamping.entries, engine.dialect.name == "sqlite"
+    path = tmp_path / "image.bin"
+    path.write_bytes(desk.keys.image(None, "1.0.0"))
+
+    def change() -> None:
+        with open_session(engine) as other:
+            distrust_key(other, reviewer, desk.clock, first.id, since=now, reason="stolen")
+            last = second.fingerprint[-8:]
+            decide_key(
+                *(other, reviewer, desk.clock, second.id), approve=True, fingerprint_typed=last, note="met"
+            )
+            other.commit()
+
+    def entries(session: Session) -> list[TimestampAuthority]:
+        """The last query: those of keys and lists were made."""
+        monkeypatch.undo()
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+        return real(session)
+
+    monkeypatch.setattr(timestamping, "entries", entries)
+    token = begin_reading()
+    try:
+        with open_session(engine) as session:
+            seen = session.get_one(SigningKey, first.id)  # as it was, in the memory of the session
+            before = length(session)
+            found = believed(session, desk.supplier.id)
+            assert seen.distrusted_from == (None if snapshot else now)
+    finally:
+        end_reading(token)
+    assert length(desk.session) == before + 2
+    assert found.before == (before if snapshot else before + 2)
+    by = {"first": (P, F), "second": (Outcome.NOT_RUN, P)}
+    for name, expected in by.items():
+        report = verify_file(
+            path, found.trust, at=now.timestamp(), signature=desk.keys.sign(name, path.read_bytes())
+        )
+        checks = {check.id: check.outcome for check in report.checks}
+        assert checks["firmware.key"] is expected[0 if snapshot else 1], name
