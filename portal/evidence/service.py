@@ -89,13 +89,24 @@ def accept(
         clock,
         "evidence.accepted",
         evidence.id,
-        {"sha256": digests.sha256, "blake3": digests.blake3, "size": digests.size},
+        says(evidence),
         supplier_id=owner,
     )
     # The write lock is held from here to the commit, so the sweeper of orphans can no longer come between.
     if store.stat(digests.sha256) is None:
         raise StorageFailed("The stored file vanished before it could be recorded: send it again.")
     return evidence
+
+
+def says(evidence: Evidence) -> dict[str, object]:
+    """What the ledger entry of its delivery says of it; `size` in bytes."""
+    return {
+        "sha256": evidence.sha256,
+        "blake3": evidence.blake3,
+        "size": evidence.size,
+        "filename": evidence.filename,
+        "by": evidence.received_by,
+    }
 
 
 def receive_bytes(

@@ -11,6 +11,7 @@ from portal.reassessment.models import ChangeNotice
 from portal.review.models import Assessment
 from portal.submissions import service as submissions
 from portal.submissions.findings import Findings
+from portal.submissions.firmware import service as firmware
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
 from portal.submissions.models import (
@@ -120,8 +121,7 @@ def keep_findings(
         ).first()
         if release is not None and before - _passing(session, submission):
             bereft.add(submission.product_id)
-            if release.accepted_at is not None and release.withdrawn_at is None:
-                release.withdrawn_at = clock.now()
+            firmware.take_back(session, clock, release)
     session.flush()
     lots = session.scalars(
         select(Submission.id)

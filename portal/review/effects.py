@@ -27,6 +27,8 @@ from portal.review.models import (
     GrantedException,
 )
 from portal.review.rules import APPROVALS, Condition
+from portal.submissions import service as submissions
+from portal.submissions.firmware import service as firmware
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots.models import Lot
 from portal.submissions.models import Attachment, Submission, SubmissionState
@@ -135,7 +137,7 @@ def ask(session: Session, clock: Clock, case: Case, asked: Sequence[ChangeReques
 
 def close(session: Session, clock: Clock, case: Case, decision: Decision, assessment: Assessment) -> None:
     """Put a decision that ends its case into effect."""
-    submissions = [
+    rows = [
         row
         for ids in _chunks(assessed_submissions(assessment))
         for row in session.scalars(select(Submission).where(Submission.id.in_(ids)))
@@ -143,10 +145,10 @@ def close(session: Session, clock: Clock, case: Case, decision: Decision, assess
     decision.settled_id = assessment.id  # from here on the decision counts as the product's newest
     session.flush()
     if decision.kind in APPROVALS:
-        _accept(session, clock, decision, submissions)
+        _accept(session, clock, decision, rows)
         decision.settled_id = settle(session, clock, decision, cause=f"Decision on case {case.number}").id
     elif decision.kind is DecisionKind.REJECT:
-        _refuse(session, clock, submissions)
+        _refuse(session, clock, decision, rows)
     case.state, case.closed_at = CaseState.CLOSED, clock.now()
     session.flush()
     supplier = session.get_one(Supplier, case.supplier_id)
@@ -162,15 +164,14 @@ def close(session: Session, clock: Clock, case: Case, decision: Decision, assess
     )
 
 
-def _accept(session: Session, clock: Clock, decision: Decision, submissions: Sequence[Submission]) -> None:
+def _accept(session: Session, clock: Clock, decision: Decision, rows: Sequence[Submission]) -> None:
     """What was verified is accepted (what failed to be verified is not), and older exceptions for the same
     controls give way to the new ones."""
-    for row in submissions:
-        if row.state is SubmissionState.VERIFIED:
-            row.state = SubmissionState.ACCEPTED
-    for release in _releases(session, submissions):
-        if release.submission.state is SubmissionState.ACCEPTED and release.accepted_at is None:
-            release.accepted_at = clock.now()
+    for row in rows:
+        submissions.accept(session, clock, row, decision.id)
+    for release in _releases(session, rows):
+        if release.submission.state is SubmissionState.ACCEPTED:
+            firmware.accept(session, clock, release)
     grants = decision.seconds_id or decision.id
     new = select(GrantedException.control_id).where(GrantedException.decision_id == grants)
     for older in session.scalars(
@@ -184,22 +185,20 @@ def _accept(session: Session, clock: Clock, decision: Decision, submissions: Seq
         end_exception(session, clock, older, by=decision.decided_by)
 
 
-def _refuse(session: Session, clock: Clock, submissions: Sequence[Submission]) -> None:
-    for row in submissions:
-        if row.state in (SubmissionState.VERIFIED, SubmissionState.ACCEPTED):
-            row.state = SubmissionState.REFUSED
-    for release in _releases(session, submissions):
-        if release.accepted_at is not None and release.withdrawn_at is None:
-            release.withdrawn_at = clock.now()
-    for ids in _chunks([row.id for row in submissions]):
+def _refuse(session: Session, clock: Clock, decision: Decision, rows: Sequence[Submission]) -> None:
+    for row in rows:
+        submissions.refuse(session, clock, row, decision.id)
+    for release in _releases(session, rows):
+        firmware.take_back(session, clock, release)
+    for ids in _chunks([row.id for row in rows]):
         for lot in session.scalars(select(Lot).where(Lot.submission_id.in_(ids))):
             lot.live = False
 
 
-def _releases(session: Session, submissions: Sequence[Submission]) -> list[FirmwareRelease]:
+def _releases(session: Session, rows: Sequence[Submission]) -> list[FirmwareRelease]:
     return [
         release
-        for ids in _chunks([row.id for row in submissions])
+        for ids in _chunks([row.id for row in rows])
         for release in session.scalars(select(FirmwareRelease).where(FirmwareRelease.submission_id.in_(ids)))
     ]
 

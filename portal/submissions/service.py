@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
-from portal.clock import Clock
+from portal.clock import Clock, rfc3339
 from portal.errors import Conflict, InvalidInput, LotgateError, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
@@ -30,6 +30,7 @@ from portal.verification import Check, Outcome, worst
 
 __all__ = [
     "Limits",
+    "accept",
     "attach",
     "attached",
     "begin_verification",
@@ -37,9 +38,12 @@ __all__ = [
     "examine",
     "get_submission",
     "is_pending",
+    "kept",
     "mark_failed",
     "newest_checks",
+    "offered",
     "record",
+    "refuse",
     "start",
     "submit",
     "verify",
@@ -56,6 +60,7 @@ class _Kind(Protocol):
 
     problems: Callable[[Session, Submission], tuple[Problem, ...]]
     declared: Callable[[Session, Submission], dict[str, object]]
+    kept: Callable[[Session, Submission], dict[str, object]]
     examine: Callable[[Session, BlobStore, Submission, Progress, Limits], KindFindings]
     withdraw: Callable[[Session, Clock, Submission], None]
 
@@ -103,7 +108,7 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
             "submission": submission.kind.value,
             "product": submission.product_id,
             "by": submission.submitted_by,
-            "evidence": sorted(f"sha256:{row.evidence.sha256}" for row in submission.attachments),
+            **offered(submission),
             **declared(session, submission),
         },
         supplier_id=submission.supplier_id,
@@ -112,9 +117,50 @@ def submit(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submiss
     return submission
 
 
+def offered(submission: Submission) -> dict[str, object]:
+    """What its entry submission.made says of the draft. `attached`: digest of its files and what each is."""
+    attached = [
+        [row.id, row.role.value, row.evidence_id, rfc3339(row.attached_at)] for row in submission.attachments
+    ]
+    return {
+        "title": submission.title,
+        "supersedes": submission.supersedes_id,
+        "created": rfc3339(submission.created_at),
+        "created_by": submission.created_by,
+        "evidence": sorted(f"sha256:{row.evidence.sha256}" for row in submission.attachments),
+        "attached": ledger.digest_of(sorted(attached)),
+    }
+
+
 def declared(session: Session, submission: Submission) -> dict[str, object]:
     """What was said with it besides its files, as its entry submission.made tells it."""
     return _KINDS[submission.kind].declared(session, submission)
+
+
+def kept(session: Session, submission: Submission) -> dict[str, object]:
+    """What its newest run left beside checks and verdicts, as its entry verification.ended tells it."""
+    return _KINDS[submission.kind].kept(session, submission)
+
+
+def accept(session: Session, clock: Clock, submission: Submission, decision_id: str) -> None:
+    """By a decision of people. What could not be verified is not accepted."""
+    if submission.state is SubmissionState.VERIFIED:
+        _decided(session, clock, submission, SubmissionState.ACCEPTED, decision_id)
+
+
+def refuse(session: Session, clock: Clock, submission: Submission, decision_id: str) -> None:
+    """By a decision of people."""
+    if submission.state in (SubmissionState.VERIFIED, SubmissionState.ACCEPTED):
+        _decided(session, clock, submission, SubmissionState.REFUSED, decision_id)
+
+
+def _decided(
+    session: Session, clock: Clock, submission: Submission, state: SubmissionState, decision_id: str
+) -> None:
+    submission.state = state
+    session.flush()
+    kind, body = f"submission.{state.value}", {"decision": decision_id}
+    ledger.append(session, clock, kind, submission.id, body, supplier_id=submission.supplier_id)
 
 
 def withdraw(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submission_id: str) -> Submission:
@@ -135,7 +181,7 @@ def withdraw(session: Session, actor: Actor, clock: Clock, jobs: JobQueue, submi
         clock,
         "submission.withdrawn",
         submission.id,
-        {"by": actor.user_id},
+        {"by": actor.user_id, **kept(session, submission)},
         supplier_id=submission.supplier_id,
     )
     _recheck_lot(session, clock, submission)
@@ -298,6 +344,8 @@ def _enter_end(
             "checks": ledger.digest_of(checks_document(newest_checks(session, submission))),
             "verdicts": verdicts_digest(session, submission.id, submission.run),
             **({} if trust_before is None else {"trust_before": trust_before}),
+            "state": submission.state.value,
+            **kept(session, submission),
         },
         supplier_id=submission.supplier_id,
     )

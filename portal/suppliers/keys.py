@@ -85,7 +85,7 @@ def register_key(
     )
     session.add(key)
     session.flush()
-    _enter(session, clock, "key.registered", key, {"purposes": key.purposes})
+    _enter(session, clock, "key.registered", key, {"by": key.registered_by, "purposes": key.purposes})
     return key
 
 
@@ -129,7 +129,8 @@ def decide_key(
     key.state = KeyState.APPROVED if approve else KeyState.REJECTED
     key.decided_by, key.decided_at, key.decision_note = actor.user_id, clock.now(), note.strip()
     session.flush()
-    _enter(session, clock, f"key.{key.state}", key, {"by": actor.user_id, "purposes": key.purposes})
+    body = {"by": key.decided_by, "purposes": key.purposes, "note": ledger.digest(key.decision_note)}
+    _enter(session, clock, f"key.{key.state}", key, body)
     return key
 
 
@@ -160,7 +161,8 @@ def distrust_key(
     key.distrusted_from, key.distrusted_by = since, actor.user_id
     key.distrusted_at, key.distrust_reason = clock.now(), reason.strip()
     session.flush()
-    _enter(session, clock, "key.distrusted", key, {"by": actor.user_id, "since": rfc3339(since)})
+    body = {"by": actor.user_id, "since": rfc3339(since), "reason": ledger.digest(key.distrust_reason)}
+    _enter(session, clock, "key.distrusted", key, body)
     return key
 
 
@@ -288,8 +290,12 @@ def _enter(session: Session, clock: Clock, kind: str, key: SigningKey, body: dic
 def key_facts(key: SigningKey) -> dict[str, Any]:
     """What every entry about a key says of it: `key` is the digest of its text, `options` how it signs."""
     return {
+        "label": key.label,
         "fingerprint": key.fingerprint,
         "algorithm": key.algorithm,
+        "form": key.kind,
+        "not_before": rfc3339(key.not_before) if key.not_before else None,
+        "not_after": rfc3339(key.not_after) if key.not_after else None,
         "key": ledger.digest(key.pem),
         "options": key.options,
     }

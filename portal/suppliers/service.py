@@ -77,8 +77,13 @@ def create_supplier(
     session.flush()
     session.add(supplier)
     session.flush()
-    ledger.append(session, clock, "supplier.created", supplier.id, {"name": name}, supplier_id=supplier.id)
+    ledger.append(session, clock, "supplier.created", supplier.id, supplier_facts(supplier), supplier.id)
     return supplier
+
+
+def supplier_facts(supplier: Supplier) -> dict[str, object]:
+    """What the ledger entry of a new supplier says of it."""
+    return {"name": supplier.name, "country": supplier.country}
 
 
 def create_product(
@@ -127,11 +132,17 @@ def create_product(
     )
     session.add(product)
     session.flush()
-    ledger.append(session, clock, "product.created", product.id, {"model": model}, supplier_id=owner)
+    ledger.append(session, clock, "product.created", product.id, product_facts(product), supplier_id=owner)
     sampling.commit(session, clock, product)
     for component in components:
         add_component(session, actor, clock, product.id, name=component)
     return product
+
+
+def product_facts(product: Product) -> dict[str, object]:
+    """What the ledger entry of a new product says of it; a change of it says what is new."""
+    names = ("model", "name", "chemistry", "tier", "limits", "end_of_sale", "end_of_support")
+    return {name: _told(getattr(product, name)) for name in names}
 
 
 def update_product(
@@ -144,15 +155,15 @@ def update_product(
         raise NotAllowed("tier and limits are set by the buyer")
     product = owned(session, actor, Product, product_id, "product", lock=True)
     demand("The product stays as it was.", _change_problems(changes))
-    told: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for field, given in changes.items():
         value = _kept(given)
         if getattr(product, field) != value:
             setattr(product, field, value)
-            told[field] = value.isoformat() if isinstance(value, date) else value
-    if told:
+            changed[field] = _told(value)
+    if changed:
         session.flush()
-        body = {"changes": told, "by": actor.user_id}
+        body = {"changes": changed, "by": actor.user_id}
         ledger.append(session, clock, "product.changed", product.id, body, supplier_id=product.supplier_id)
     return product
 
@@ -180,10 +191,15 @@ def add_component(session: Session, actor: Actor, clock: Clock, product_id: str,
         clock,
         "component.added",
         component.id,
-        {"product": product.id, "name": name},
+        component_facts(component),
         supplier_id=product.supplier_id,
     )
     return component
+
+
+def component_facts(component: Component) -> dict[str, object]:
+    """What the ledger entry of a component says of it."""
+    return {"product": component.product_id, "name": component.name}
 
 
 def add_entity(
@@ -217,6 +233,10 @@ def remove_entity(session: Session, actor: Actor, clock: Clock, entity_id: str) 
     session.flush()
 
 
+def _told(value: object) -> object:
+    return value.isoformat() if isinstance(value, date) else value
+
+
 def _kept(value: object) -> object:
     if isinstance(value, str):
         return value.strip() or None
@@ -226,8 +246,12 @@ def _kept(value: object) -> object:
 
 
 def _enter_entity(session: Session, clock: Clock, kind: str, entity: Entity) -> None:
-    body = {"role": entity.role.value, "name": entity.name, "country": entity.country}
-    ledger.append(session, clock, kind, entity.id, body, supplier_id=entity.supplier_id)
+    ledger.append(session, clock, kind, entity.id, entity_facts(entity), supplier_id=entity.supplier_id)
+
+
+def entity_facts(entity: Entity) -> dict[str, object]:
+    """What the ledger says of a company in a supplier's chain."""
+    return {"role": entity.role.value, "name": entity.name, "country": entity.country}
 
 
 def _change_problems(changes: Mapping[str, Any]) -> list[Problem]:

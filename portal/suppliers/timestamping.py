@@ -111,5 +111,7 @@ def facts(row: TimestampAuthority) -> dict[str, object]:
         "label": row.label,
         "certificate": row.subject,
         "fingerprint": row.fingerprint,
+        "not_before": rfc3339(row.not_before) if row.not_before else None,
+        "not_after": rfc3339(row.not_after) if row.not_after else None,
         "key": ledger.digest(row.pem),
     }

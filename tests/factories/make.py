@@ -12,6 +12,7 @@ from portal.accounts.models import BUYER_ROLES, Organisation, OrganisationKind, 
 from portal.clock import FixedClock
 from portal.db import new_id
 from portal.suppliers.models import Component, Product, Supplier
+from portal.suppliers.service import create_product, create_supplier, update_product
 
 T = TypeVar("T")
 _count = itertools.count(1)
@@ -80,6 +81,21 @@ class Make:
         self.session.refresh(product)
         self.session.commit()
         return product
+
+    def enrolled(self, *, components: tuple[str, ...] = ("BMS",)) -> tuple[Supplier, Actor, Product]:
+        """A supplier, one of its people and a product of tier 2, by the real verbs and in the ledger."""
+        number = next(_count)
+        admin, reviewer = self.actor(RoleName.ADMINISTRATOR), self.actor(RoleName.REVIEWER)
+        supplier = create_supplier(self.session, admin, self.clock, name=f"Supplier {number}", country="NO")
+        self.session.commit()
+        actor = self.supplier_actor(supplier)
+        model, name = f"M-{number}", f"Product {number}"
+        product = create_product(
+            self.session, actor, self.clock, model=model, name=name, components=components
+        )
+        update_product(self.session, reviewer, self.clock, product.id, tier=2)
+        self.session.commit()
+        return supplier, actor, product
 
     def _add(self, row: T) -> T:
         self.session.add(row)

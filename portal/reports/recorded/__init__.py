@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from portal.ledger.service import Fault
 from portal.reports.recorded import cases, judging, retained, submissions, vendors
-from portal.reports.recorded.rows import LEDGERED, both_ways
+from portal.reports.recorded.rows import LEDGERED, both_ways, owners
 
 RULES: tuple[tuple[str, Callable[[Session], Iterator[Fault]]], ...] = (
     *((rule.kind, partial(both_ways, rule=rule)) for rule in LEDGERED),
+    ("whose rows are whose", owners),
     *vendors.RULES,
     *submissions.RULES,
     *judging.RULES,

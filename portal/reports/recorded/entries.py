@@ -46,6 +46,12 @@ def in_chunks(session: Session, table: type[Base], size: int = 200) -> Iterator[
         session.expunge_all()
 
 
+def rows_of(session: Session, table: type[Base]) -> Iterator[Any]:
+    """One after the other, as `in_chunks` reads them."""
+    for rows in in_chunks(session, table):
+        yield from rows
+
+
 def dated(where: str, what: str, at: datetime | None, entry_at: datetime) -> Iterator[Fault]:
     """Whether a row's time is that of its entry."""
     if at is None or abs(at - entry_at) > SAME_TIME:
@@ -55,6 +61,13 @@ def dated(where: str, what: str, at: datetime | None, entry_at: datetime) -> Ite
 
 def first_of(session: Session, kind: str) -> int | None:
     return session.scalar(select(func.min(Entry.seq)).where(Entry.kind == kind))
+
+
+def from_before(session: Session, supplier_id: str | None) -> bool:
+    """Whether the portal took this supplier in before it told all that it tells now: then rows of its own may
+    lack an entry of a newer kind. Known by the supplier's first entry, which said less."""
+    created = entries_about(session, "supplier.created", supplier_id) if supplier_id else ()
+    return bool(created) and all("country" not in body_of(entry) for entry in created)
 
 
 def body_of(entry: Entry) -> dict[str, Any]:
@@ -69,6 +82,12 @@ def from_before(session: Session, supplier_id: str | None) -> bool:
     """Whether a supplier was made before the newer kinds of entries: its own entry names no country."""
     created = entries_about(session, "supplier.created", supplier_id) if supplier_id else ()
     return any("country" not in body_of(entry) for entry in created)
+
+
+def owner(where: str, supplier_id: str | None, entry: Entry) -> Iterator[Fault]:
+    """The row belongs to whom its entry is about."""
+    if supplier_id != entry.supplier_id:
+        yield Fault(where, f"belongs to supplier {supplier_id}, the ledger says {entry.supplier_id}")
 
 
 def differences(where: str, entry: Entry, body: dict[str, Any], found: dict[str, Any]) -> Iterator[Fault]:

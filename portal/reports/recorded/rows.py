@@ -9,25 +9,28 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import Session, joinedload, lazyload
 from sqlalchemy.orm.interfaces import ORMOption
 
-from portal.clock import rfc3339
 from portal.db import Base
+from portal.evidence import service as evidence
 from portal.evidence.models import Evidence, Tombstone
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest
 from portal.reassessment.filing import filed_says
 from portal.reassessment.models import ChangeNotice, Reassessment
 from portal.reassessment.service import handled_says, reassessment_says
-from portal.reports.recorded.entries import SAME_TIME, body_of, differences, from_before
+from portal.reports.recorded.entries import body_of, differences, from_before, owner, same_time
 from portal.retention import accesses, deleting, exporting, holds
 from portal.retention import service as retention
 from portal.retention.models import Access, Export, Hold, HoldAct, HoldStep, RetentionRules
 from portal.review import entries as said
 from portal.review.models import Assessment, Case, ChangeRequest, Comment, Decision
+from portal.submissions.firmware import service as firmware
+from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.lots import sampling as samples
 from portal.submissions.lots.models import Sample
 from portal.submissions.models import CheckRecord
 from portal.suppliers import sampling as seeds
-from portal.suppliers.models import SamplingSeed
+from portal.suppliers.models import Component, SamplingSeed, Supplier
+from portal.suppliers.service import component_facts, supplier_facts
 
 ALL = true()
 
@@ -48,12 +51,9 @@ class Ledgered:
 
 
 LEDGERED: tuple[Ledgered, ...] = (
-    Ledgered(
-        Evidence,
-        "evidence.accepted",
-        lambda row: {"sha256": row.sha256, "blake3": row.blake3, "size": row.size},
-        lambda row: row.received_at,
-    ),
+    Ledgered(Supplier, "supplier.created", supplier_facts, lambda row: row.created_at),
+    Ledgered(Component, "component.added", component_facts, lambda row: row.created_at),
+    Ledgered(Evidence, "evidence.accepted", evidence.says, lambda row: row.received_at),
     Ledgered(
         Tombstone,
         "evidence.deleted",
@@ -68,6 +68,22 @@ LEDGERED: tuple[Ledgered, ...] = (
     *(
         Ledgered(HoldAct, f"hold.{step.value}", holds.act_says, lambda row: row.at, HoldAct.step == step)
         for step in HoldStep
+    ),
+    Ledgered(
+        FirmwareRelease,
+        firmware.ACCEPTED,
+        firmware.says,
+        lambda row: row.accepted_at,
+        FirmwareRelease.accepted_at.is_not(None),
+        newer=True,
+    ),
+    Ledgered(
+        FirmwareRelease,
+        firmware.WITHDRAWN,
+        firmware.says,
+        lambda row: row.withdrawn_at,
+        FirmwareRelease.withdrawn_at.is_not(None),
+        newer=True,
     ),
     Ledgered(SamplingSeed, seeds.COMMITTED, seeds.says, lambda row: row.committed_at),
     Ledgered(Sample, samples.DRAWN, samples.says, lambda row: row.drawn_at),
@@ -108,8 +124,31 @@ LEDGERED: tuple[Ledgered, ...] = (
 )
 
 
+def owners(session: Session) -> Iterator[Fault]:
+    """What belongs to a supplier refers to nothing that belongs to another."""
+    tables = [table for table in Base.metadata.sorted_tables if "supplier_id" in table.c]
+    for table in tables:
+        for column in table.c:
+            for key in column.foreign_keys:
+                other = key.column.table
+                if other not in tables:
+                    continue
+                mine, theirs = table.alias(), other.alias()
+                rows = session.execute(
+                    select(mine.c.id, mine.c.supplier_id, theirs.c.id, theirs.c.supplier_id)
+                    .join(theirs, theirs.c[key.column.name] == mine.c[column.name])
+                    .where(mine.c.supplier_id != theirs.c.supplier_id)
+                )
+                for name, supplier, its, its_supplier in rows:
+                    yield Fault(
+                        f"{table.name} {name}",
+                        f"belongs to supplier {supplier}, {other.name} {its} to which it refers to "
+                        f"{its_supplier}",
+                    )
+
+
 def both_ways(session: Session, rule: Ledgered) -> Iterator[Fault]:
-    """Both ways: every row has its entry that says the same, every entry its row."""
+    """Every row has its entry that says the same, every entry its row."""
     table: Any = rule.table
     name = table.__tablename__
     rows = session.execute(
@@ -144,13 +183,9 @@ def both_ways(session: Session, rule: Ledgered) -> Iterator[Fault]:
 
 def _says(rule: Ledgered, where: str, row: Any, entry: Entry) -> Iterator[Fault]:
     body = body_of(entry)
-    owner = getattr(row, "supplier_id", None)
-    if owner != entry.supplier_id:
-        yield Fault(where, f"belongs to supplier {owner}, the ledger says {entry.supplier_id}")
-    if abs(rule.at(row) - entry.at) > SAME_TIME:
-        yield Fault(
-            where, f"is dated {rfc3339(rule.at(row))}, ledger entry {entry.seq} was made {rfc3339(entry.at)}"
-        )
+    mine = row.id if isinstance(row, Supplier) else getattr(row, "supplier_id", None)
+    yield from owner(where, mine, entry)
+    yield from same_time(where, rule.at(row), entry)
     try:
         told = rule.says(row)
     except (AttributeError, StopIteration):

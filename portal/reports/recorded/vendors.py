@@ -2,39 +2,98 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.clock import rfc3339
 from portal.ledger.models import Entry
-from portal.ledger.service import Fault
-from portal.reports.recorded.entries import body_of, differences, entries_about, entries_of
+from portal.ledger.service import Fault, digest
+from portal.reports.recorded.entries import (
+    SAME_TIME,
+    body_of,
+    differences,
+    entries_about,
+    entries_of,
+    owner,
+    rows_of,
+    same_time,
+)
+from portal.submissions.lots.models import Sample
 from portal.suppliers import revocation, timestamping
 from portal.suppliers.keys import key_facts
-from portal.suppliers.models import KeyState, Product, RevocationList, SigningKey
+from portal.suppliers.models import Entity, KeyState, Product, RevocationList, SamplingSeed, SigningKey
+from portal.suppliers.service import entity_facts, product_facts
+
+
+def chain(session: Session) -> Iterator[Fault]:
+    """Each company in a supplier's chain: there if it was added and not removed."""
+    for row in rows_of(session, Entity):
+        where = f"entities {row.id}"
+        added = entries_about(session, "entity.added", row.id)
+        if len(added) != 1:
+            yield Fault(where, f"has {len(added)} entries entity.added in the ledger, expected one")
+        for entry in added:
+            yield from same_time(where, row.created_at, entry)
+            yield from owner(where, row.supplier_id, entry)
+            yield from differences(where, entry, body_of(entry), entity_facts(row))
+        for entry in entries_about(session, "entity.removed", row.id):
+            yield Fault(where, f"ledger entry {entry.seq} says that it was removed, the database does not")
+    removed = select(Entry.subject_id).where(Entry.kind == "entity.removed")
+    for seq, subject in session.execute(
+        select(Entry.seq, Entry.subject_id).where(
+            Entry.kind == "entity.added",
+            Entry.subject_id.not_in(select(Entity.id)),
+            Entry.subject_id.not_in(removed),
+        )
+    ):
+        yield Fault(f"ledger entry {seq}", f"tells of entities {subject}, which is not in the database")
 
 
 def products(session: Session) -> Iterator[Fault]:
-    """Each product is as it was last changed: its tier, its limits, the dates that retention counts from."""
-    changed: dict[str, dict[str, tuple[Entry, Any]]] = {}
-    for entry in entries_of(session, "product.changed"):
-        changes = body_of(entry).get("changes")
-        if isinstance(changes, dict):
-            said = changed.setdefault(entry.subject_id, {})
-            said.update({name: (entry, value) for name, value in changes.items()})
-    for product_id, said in changed.items():
-        where = f"products {product_id}"
-        row = session.get(Product, product_id)
-        if row is None:
-            yield Fault(where, "is told of in the ledger, and is not in the database")
-            continue
-        for name, (entry, value) in said.items():
-            kept = getattr(row, name, None)
-            found = kept.isoformat() if isinstance(kept, date) else kept
-            yield from differences(where, entry, {name: value}, {name: found})
+    """Each product is as it was created and last changed: its tier, its limits, the dates that retention
+    counts from."""
+    for row in rows_of(session, Product):
+        where = f"products {row.id}"
+        created = entries_about(session, "product.created", row.id)
+        if len(created) != 1:
+            yield Fault(where, f"has {len(created)} entries product.created in the ledger, expected one")
+        said: dict[str, tuple[Entry, Any]] = {}
+        for entry in created:
+            yield from same_time(where, row.created_at, entry)
+            yield from owner(where, row.supplier_id, entry)
+            said |= {name: (entry, value) for name, value in body_of(entry).items()}
+        for entry in entries_about(session, "product.changed", row.id):
+            changes = body_of(entry).get("changes")
+            said |= {name: (entry, value) for name, value in changes.items()} if changes else {}
+        for name, found in product_facts(row).items():
+            if name in said:  # creations of the first form tell the model alone
+                entry, value = said[name]
+                yield from differences(where, entry, {name: value}, {name: found})
+    known = select(Product.id)
+    for seq, subject in session.execute(
+        select(Entry.seq, Entry.subject_id).where(
+            Entry.kind.in_(("product.created", "product.changed")), Entry.subject_id.not_in(known)
+        )
+    ):
+        yield Fault(f"ledger entry {seq}", f"tells of products {subject}, which is not in the database")
+
+
+def spent(session: Session) -> Iterator[Fault]:
+    """A seed is spent if and only if a sample was drawn by it."""
+    drawn = select(Sample.seed_id, func.min(Sample.drawn_at).label("at")).group_by(Sample.seed_id).subquery()
+    rows = session.execute(
+        select(SamplingSeed.id, SamplingSeed.spent_at, drawn.c.at)
+        .outerjoin(drawn, drawn.c.seed_id == SamplingSeed.id)
+        .order_by(SamplingSeed.id)
+    )
+    for seed_id, at, used in rows:
+        if (at is None) != (used is None) or (at is not None and abs(at - used) > SAME_TIME):
+            told = (
+                f"spent at: the database says {at and rfc3339(at)}, its first sample {used and rfc3339(used)}"
+            )
+            yield Fault(f"sampling_seeds {seed_id}", told)
 
 
 def keys(session: Session) -> Iterator[Fault]:
@@ -52,20 +111,37 @@ def keys(session: Session) -> Iterator[Fault]:
         for state, entries in decided.items():
             if len(entries) != (row.state is state):
                 yield Fault(where, f"is {row.state}; the ledger has {len(entries)} entries key.{state}")
-        about = key_facts(row)
         for entry in (*registered, *decided[KeyState.APPROVED], *decided[KeyState.REJECTED], *distrusted):
             body = body_of(entry)
             # Entries of the first form name neither the key's text nor its options.
+            about = key_facts(row) | _said_then(row, entry.kind)
             found = {name: value for name, value in about.items() if name in body}
-            if entry.kind != "key.distrusted":
-                found["purposes"] = row.purposes
-            if entry.kind in ("key.approved", "key.rejected"):
-                found["by"] = row.decided_by
+            yield from owner(where, row.supplier_id, entry)
             yield from differences(where, entry, body, found)
+        for at, entries in (
+            (row.registered_at, registered),
+            (row.decided_at, decided.get(row.state, ())),
+            (row.distrusted_at, distrusted[-1:]),
+        ):
+            for entry in entries:
+                yield from same_time(where, at, entry)
         since = rfc3339(row.distrusted_from) if row.distrusted_from else None
         said = body_of(distrusted[-1]).get("since") if distrusted else None
         if since != said:
             yield Fault(where, f"distrusted from: the database says {since}, the ledger says {said}")
+        for entry in distrusted[-1:]:
+            body = body_of(entry)
+            about = {"by": row.distrusted_by, "reason": digest(row.distrust_reason)}
+            yield from differences(where, entry, body, {name: about[name] for name in about if name in body})
+
+
+def _said_then(row: SigningKey, kind: str) -> dict[str, object]:
+    """What an entry of a kind says besides; a key may be distrusted twice, the last time counts."""
+    if kind == "key.registered":
+        return {"by": row.registered_by, "purposes": row.purposes}
+    if kind == "key.distrusted":
+        return {}
+    return {"by": row.decided_by, "purposes": row.purposes, "note": digest(row.decision_note)}
 
 
 def authorities(session: Session) -> Iterator[Fault]:
@@ -83,7 +159,9 @@ def authorities(session: Session) -> Iterator[Fault]:
             state = "removed" if row.removed_at else "in use"
             yield Fault(where, f"is {state}; the ledger has {len(removed)} entries {timestamping.REMOVED}")
         for entry in (*added, *removed):
-            by = row.added_by if entry.kind == timestamping.ADDED else row.removed_by
+            added_now = entry.kind == timestamping.ADDED
+            by = row.added_by if added_now else row.removed_by
+            yield from same_time(where, row.added_at if added_now else row.removed_at, entry)
             body, about = body_of(entry), timestamping.facts(row) | {"by": by}
             # Entries of the first form do not name the certificate's text.
             yield from differences(where, entry, body, {name: about[name] for name in about if name in body})
@@ -118,6 +196,8 @@ def lists(session: Session) -> Iterator[Fault]:
         if not entries:
             yield Fault(where, f"has no entry {revocation.KEPT} in the ledger")
         for entry, body in entries:
+            yield from owner(where, row.supplier_id, entry)
+            yield from same_time(where, row.brought_at, entry)
             found = {name: value for name, value in revocation.says(row).items() if name in body}
             yield from differences(where, entry, body, found)
         session.expunge_all()
@@ -132,7 +212,9 @@ def lists(session: Session) -> Iterator[Fault]:
 
 
 RULES = (
-    ("product.changed", products),
+    ("entity.added, entity.removed", chain),
+    ("product.created, product.changed", products),
+    ("sampling.drawn", spent),
     ("key.registered, key.approved, key.rejected, key.distrusted", keys),
     ("timestamp_authority.added, timestamp_authority.removed", authorities),
     ("revocation_list.kept", lists),

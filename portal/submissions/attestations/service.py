@@ -15,6 +15,7 @@ from portal.submissions.attestations.passes import Columns, columns_of
 from portal.submissions.drafting import Progress, attach, attached, missing, start
 from portal.submissions.findings import Limits
 from portal.submissions.lots.models import Lot, Unit
+from portal.submissions.lots.told import coverage
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained_batch
 from portal.suppliers.keys import believed
@@ -65,6 +66,13 @@ def batch_of(session: Session, submission_id: str) -> AttestationBatch:
 
 def declared(session: Session, submission: Submission) -> dict[str, object]:
     return {"lot": batch_of(session, submission.id).lot.submission_id}
+
+
+def kept(session: Session, submission: Submission) -> dict[str, object]:
+    """The totals, and which units of the lot are covered now, by this batch and others."""
+    batch = batch_of(session, submission.id)
+    counts = {name: getattr(batch, name) for name in ("total", "passed", "failed", "unreadable", "unmatched")}
+    return {"counts": counts, "covered": coverage(session, batch.lot_id)}
 
 
 def withdraw(session: Session, _clock: Clock, submission: Submission) -> None:

@@ -8,15 +8,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
-from portal.clock import Clock
+from portal.clock import Clock, rfc3339
 from portal.errors import InvalidInput, Problem, StorageFailed, TooLarge
 from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
+from portal.ledger import service as ledger
+from portal.ledger.service import digest, digest_of
 from portal.submissions.drafting import Progress, attach, attached, missing, start
 from portal.submissions.findings import Limits
 from portal.submissions.firmware.history import lineage, rollback, version_of
 from portal.submissions.firmware.inside import Inside, look_inside
-from portal.submissions.firmware.models import FirmwareRelease
+from portal.submissions.firmware.models import FirmwareRelease, OneTimeKey
 from portal.submissions.firmware.one_time import remember, used_once, uses
 from portal.submissions.firmware.versions import same_version
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
@@ -26,6 +28,8 @@ from portal.suppliers.models import Component
 from portal.suppliers.rules import clean_text, owned
 from portal.verification import Check, Digests, FileReport, Outcome, verify_file
 
+ACCEPTED: Final = "firmware.accepted"
+WITHDRAWN: Final = "firmware.withdrawn"
 SIGNATURE_MAX = 131_072  # what the verifier reads
 BESIDE: Final = {
     AttachmentRole.SIGNATURE: ("A signature has", SIGNATURE_MAX),
@@ -109,14 +113,60 @@ def declared(session: Session, submission: Submission) -> dict[str, object]:
         "component": release.component_id,
         "declared_version": release.declared_version,
         "declared_sha256": release.declared_sha256,
+        "release_notes": digest(release.release_notes),
+    }
+
+
+def kept(session: Session, submission: Submission) -> dict[str, object]:
+    """What the newest run found in the image, and the one-time keys that were first seen with it."""
+    release = release_of(session, submission.id)
+    keys = session.scalars(
+        select(OneTimeKey).where(OneTimeKey.submission_id == submission.id).order_by(OneTimeKey.id)
+    )
+    used = [[row.fingerprint, row.identifier, row.leaf, row.signed, rfc3339(row.seen_at)] for row in keys]
+    return {
+        "image": release.sha256,
+        "format": release.format,
+        "image_version": release.image_version,
+        "security_counter": release.security_counter,
+        "signing_key": release.signing_key_id,
+        "report": release.report and digest(release.report),
+        "one_time_keys": digest_of(used) if used else None,
     }
 
 
 def withdraw(session: Session, clock: Clock, submission: Submission) -> None:
     """What was accepted once must not run any more."""
-    release = release_of(session, submission.id)
+    take_back(session, clock, release_of(session, submission.id))
+
+
+def accept(session: Session, clock: Clock, release: FirmwareRelease) -> None:
+    """From now on it may run in the field. An entry in the ledger, once."""
+    if release.accepted_at is None:
+        release.accepted_at = clock.now()
+        _enter(session, clock, ACCEPTED, release)
+
+
+def take_back(session: Session, clock: Clock, release: FirmwareRelease) -> None:
+    """What was accepted must not run any more, for good. An entry in the ledger, once."""
     if release.accepted_at is not None and release.withdrawn_at is None:
         release.withdrawn_at = clock.now()
+        _enter(session, clock, WITHDRAWN, release)
+
+
+def _enter(session: Session, clock: Clock, kind: str, release: FirmwareRelease) -> None:
+    session.flush()
+    ledger.append(session, clock, kind, release.id, says(release), supplier_id=release.supplier_id)
+
+
+def says(release: FirmwareRelease) -> dict[str, object]:
+    """What the ledger says of a release that may run in the field, or may not any more."""
+    return {
+        "submission": release.submission_id,
+        "component": release.component_id,
+        "version": release.declared_version,
+        "image": release.sha256,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +203,8 @@ class FirmwareFindings:
         release.security_counter = claims.get("security_counter")
         release.signing_key_id = self.signing_key_id
         remember(session, clock, submission, uses(self.report.document))
-        if submission.outcome is Outcome.PASS and release.accepted_at is None:
-            release.accepted_at = clock.now()
+        if submission.outcome is Outcome.PASS:
+            accept(session, clock, release)
 
 
 def examine(

@@ -15,6 +15,7 @@ from portal.db import new_id
 from portal.errors import InvalidInput, Problem
 from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
+from portal.ledger import service as ledger
 from portal.submissions.drafting import Progress, attach, attached, missing, start
 from portal.submissions.findings import Limits
 from portal.submissions.firmware.service import SIGNATURE_MAX, accepted_versions, must_be_delivered
@@ -27,6 +28,7 @@ from portal.submissions.lots.manifest import (
     read_manifest,
 )
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
+from portal.submissions.lots.told import RECORDED, says
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
 from portal.suppliers.keys import believed
@@ -86,6 +88,11 @@ def declared(_session: Session, _submission: Submission) -> dict[str, object]:
     return {}
 
 
+def kept(_session: Session, _submission: Submission) -> dict[str, object]:
+    """Nothing: a lot is written down once, and has an entry of its own."""
+    return {}
+
+
 def lot_of(session: Session, submission_id: str) -> Lot | None:
     return session.scalars(select(Lot).where(Lot.submission_id == submission_id)).first()
 
@@ -122,8 +129,8 @@ class LotFindings:
         found = self.alone | {check.id: check for check in compared}
         return tuple(found[f"lot.{name}"] for name in _ORDER)
 
-    def record(self, session: Session, _clock: Clock, submission: Submission) -> None:
-        """Keep the lot, its units and its custody the first time it could be read."""
+    def record(self, session: Session, clock: Clock, submission: Submission) -> None:
+        """Keep the lot, its units and its custody the first time it could be read. Ledger: `lot.recorded`."""
         if self.manifest is None or lot_of(session, submission.id) is not None:
             return
         lot = Lot(
@@ -160,6 +167,7 @@ class LotFindings:
                 )
             )
         session.flush()
+        ledger.append(session, clock, RECORDED, lot.id, says(session, lot), lot.supplier_id)
 
 
 def examine(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
-from portal.clock import Clock
+from portal.clock import Clock, rfc3339
 from portal.errors import InvalidInput, NotFound, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
@@ -239,7 +239,41 @@ def declared(session: Session, submission: Submission) -> dict[str, object]:
             for key, rows in files.items()
         },
     }
-    return {"answers": digest_of(document)}
+    return {"answers": digest_of(document), "history": digest_of(_history(session, submission))}
+
+
+def _history(session: Session, submission: Submission) -> list[object]:
+    """Every revision of every answer, and every file that ever backed one: by whom, when."""
+    answers = session.scalars(
+        select(Answer)
+        .where(Answer.submission_id == submission.id)
+        .order_by(Answer.question_id, Answer.revision)
+    )
+    files = session.scalars(
+        select(AnswerEvidence)
+        .where(AnswerEvidence.submission_id == submission.id)
+        .order_by(AnswerEvidence.id)
+    )
+    columns = {
+        Answer: ("id", "question_id", "revision", "value", "answered_by", "answered_at", "method"),
+        AnswerEvidence: ("id", "question_id", "evidence_id", "valid_until", "attached_at", "removed_at"),
+    }
+    return [
+        [_told(getattr(row, name)) for name in columns[type(row)]]
+        for rows in (answers, files)
+        for row in rows
+    ]
+
+
+def _told(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def kept(_session: Session, _submission: Submission) -> dict[str, object]:
+    """Nothing: a run finds its checks."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

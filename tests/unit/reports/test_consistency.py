@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 
 from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
-from portal.db import TenantSession
+from portal.db import TenantSession, open_session
 from portal.evidence.models import Evidence
 from portal.ledger.models import Entry
 from portal.ledger.service import append
@@ -34,9 +34,11 @@ class Vault:
 
     def faults(self) -> str:
         self.session.commit()
-        self.session.expire_all()
-        found = examine(self.session, self.clock, self.store, self.spool, tell=lambda _: None)
-        return "\n".join(f"{fault.where}: {fault.text}" for fault in found)
+        engine = self.session.get_bind()
+        assert isinstance(engine, Engine)
+        with open_session(engine) as session:
+            found = examine(session, self.clock, self.store, self.spool, tell=lambda _: None)
+            return "\n".join(f"{fault.where}: {fault.text}" for fault in found)
 
     def path(self, evidence: Evidence) -> Path:
         return self.store._path(evidence.sha256)
@@ -50,7 +52,7 @@ class Vault:
 @pytest.fixture
 def vault(session: TenantSession, clock: FixedClock, make: Make, store: LocalBlobStore, spool: Path) -> Vault:
     kept = Kept(session, clock, make, store, spool)
-    supplier = make.supplier()
+    supplier, _, _ = make.enrolled()
     one, other = (
         kept.delivered(data=data, supplier=supplier, ago=timedelta()) for data in (b"one!", b"two!")
     )
@@ -157,7 +159,7 @@ def test_time_alone_is_no_fault(vault: Vault) -> None:
 def test_a_product_that_is_not_as_it_was_last_changed_is_named(
     vault: Vault, make: Make, tamper: str, said: str
 ) -> None:
-    product, reviewer = make.product(), make.actor(RoleName.REVIEWER)
+    (_, _, product), reviewer = make.enrolled(), make.actor(RoleName.REVIEWER)
     for tier, year in ((1, 2031), (2, 2032)):
         changes = {
             "tier": tier,

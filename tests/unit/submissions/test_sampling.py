@@ -11,7 +11,7 @@ from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
 from portal.errors import Conflict, InvalidInput, NotAllowed
 from portal.ledger.models import Entry
-from portal.reports.consistency import LEDGERED, _rows_and_entries
+from portal.reports.recorded.rows import LEDGERED, both_ways
 from portal.submissions.lots import sampling
 from portal.submissions.lots.models import Lot, Sample
 from portal.submissions.lots.plan import plan_size
@@ -51,7 +51,7 @@ def commit(desk: Desk) -> SamplingSeed:
 
 def faults(desk: Desk) -> list[str]:
     rules = [rule for rule in LEDGERED if rule.table in (SamplingSeed, Sample)]
-    return [fault.text for rule in rules for fault in _rows_and_entries(desk.session, rule)]
+    return [fault.text for rule in rules for fault in both_ways(desk.session, rule)]
 
 
 def draw(desk: Desk, reviewer: Actor, lot: Lot, size: int) -> sampling.Drawn:
