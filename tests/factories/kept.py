@@ -13,7 +13,9 @@ from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
 from portal.evidence.models import Evidence
 from portal.evidence.service import receive_bytes
+from portal.ledger.service import append, digest_of
 from portal.submissions.models import Attachment, AttachmentRole, Submission, SubmissionKind, SubmissionState
+from portal.submissions.service import offered
 from portal.suppliers.models import Product, Supplier
 from portal.verification import Outcome
 from tests.factories.make import Make
@@ -100,7 +102,27 @@ class Kept:
             )
         )
         self.session.flush()
+        if state is not SubmissionState.DRAFT:
+            self._enter(row)
         return row
+
+    def _enter(self, row: Submission) -> None:
+        """As the verbs do: offered, and verified in one run without checks."""
+        offer = {
+            "submission": row.kind.value,
+            "product": row.product_id,
+            "by": row.submitted_by,
+            **offered(row),
+        }
+        run = {
+            "run": row.run,
+            "outcome": row.outcome,
+            "checks": digest_of([]),
+            "verdicts": None,
+            "state": row.state,
+        }
+        append(self.session, self.clock, "submission.made", row.id, offer, row.supplier_id)
+        append(self.session, self.clock, "verification.ended", row.id, run, row.supplier_id)
 
     def _actor(self, supplier_id: str) -> Actor:
         if supplier_id not in self.suppliers:

@@ -52,7 +52,7 @@ class Vault:
 @pytest.fixture
 def vault(session: TenantSession, clock: FixedClock, make: Make, store: LocalBlobStore, spool: Path) -> Vault:
     kept = Kept(session, clock, make, store, spool)
-    supplier, _, _ = make.enrolled()
+    supplier = make.supplier()
     one, other = (
         kept.delivered(data=data, supplier=supplier, ago=timedelta()) for data in (b"one!", b"two!")
     )
@@ -159,7 +159,7 @@ def test_time_alone_is_no_fault(vault: Vault) -> None:
 def test_a_product_that_is_not_as_it_was_last_changed_is_named(
     vault: Vault, make: Make, tamper: str, said: str
 ) -> None:
-    (_, _, product), reviewer = make.enrolled(), make.actor(RoleName.REVIEWER)
+    product, reviewer = make.product(), make.actor(RoleName.REVIEWER)
     for tier, year in ((1, 2031), (2, 2032)):
         changes = {
             "tier": tier,

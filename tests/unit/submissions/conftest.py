@@ -143,15 +143,12 @@ class Desk:
         jobs: RecordingQueue,
         keys: Keys,
         components: tuple[str, ...] = ("BMS",),
-        enrolled: tuple[Supplier, Actor, Product] | None = None,
     ) -> None:
         self.session, self.make, self.clock, self.store = session, make, clock, store
         self.spool, self.jobs, self.keys = spool, jobs, keys
-        self.supplier: Supplier = enrolled[0] if enrolled else make.supplier()
-        self.actor: Actor = enrolled[1] if enrolled else make.supplier_actor(self.supplier)
-        self.product: Product = (
-            enrolled[2] if enrolled else make.product(self.supplier, components=components)
-        )
+        self.supplier: Supplier = make.supplier()
+        self.actor: Actor = make.supplier_actor(self.supplier)
+        self.product: Product = make.product(self.supplier, components=components)
 
     @property
     def component(self) -> Component:

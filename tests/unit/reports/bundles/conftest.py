@@ -27,6 +27,7 @@ from portal.review.service import claim, decide
 from portal.settings import Settings
 from portal.submissions.lots import sampling
 from portal.submissions.lots.service import lot_of
+from portal.suppliers import sampling as seeds
 from portal.suppliers.keys import distrust_key
 from tests.factories import Make, RecordingQueue
 from tests.unit.submissions.conftest import Desk, Keys, a_unit
@@ -113,8 +114,7 @@ def made_in(folder: Path) -> Iterator[World]:
     make = Make(session, clock, Flask("bundles"))
     jobs = RecordingQueue(engine, clock, store, settings)
     (folder / "keys").mkdir()
-    spool, keys = settings.store / "spool", Keys(folder / "keys")
-    desk = Desk(session, make, clock, store, spool, jobs, keys, enrolled=make.enrolled())
+    desk = Desk(session, make, clock, store, settings.store / "spool", jobs, Keys(folder / "keys"))
     logs.create(session, clock, signer_in(settings, 1, f"{URL.removeprefix('https://')}/ledger/1"))
     session.commit()
     decided = _play(desk, make)
@@ -134,6 +134,7 @@ def _play(desk: Desk, make: Make) -> Assessment:
     desk.verify(answers)
     image = desk.keys.image(None, "2.1.0")
     desk.firmware(image, "2.1.0", desk.keys.sign("maker", image))
+    seeds.commit(session, clock, desk.product)
     manifest = desk.manifest(*SERIALS)
     lot = desk.lot(manifest)
     desk.attest(lot, lines(desk))
