@@ -58,7 +58,7 @@ class Portal:
         upgrade_database(self.settings)
         self.engine = open_engine(self.settings.database)
         self.session = open_session(self.engine)
-        self.make = Make(self.session, FixedClock(datetime.now(UTC)), Flask("tests"))
+        self.make = Make(self.session, FixedClock(datetime.now(UTC)), Flask("tests"), entered=True)
         self.supplier: Supplier = self.make.supplier()
         self.token = bearer(self.make, self.supplier)
         self.process: subprocess.Popen[bytes] | None = None

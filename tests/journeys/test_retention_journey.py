@@ -30,7 +30,7 @@ def old_files(settings: Settings) -> tuple[str, str]:
     spool.mkdir(parents=True, exist_ok=True)
     clock = FixedClock(datetime.now(UTC))
     with open_session(engine) as session:
-        kept = Kept(session, clock, Make(session, clock, Flask("journey")), store, spool)
+        kept = Kept(session, clock, Make(session, clock, Flask("journey"), entered=True), store, spool)
         supplier = kept.make.supplier("Nordhaven Cells")
         goes = kept.delivered(kept.ended(supplier, name="Gateway 1"), GOES, filename="gateway-1.0.bin")
         held = kept.ended(supplier, name="Rack battery 1")

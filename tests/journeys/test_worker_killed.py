@@ -56,7 +56,7 @@ class Works:
         self.engine = open_engine(self.settings.database)
         self.session = open_session(self.engine)
         self.clock = FixedClock(datetime.now(UTC))
-        self.make = Make(self.session, self.clock, Flask("tests"))
+        self.make = Make(self.session, self.clock, Flask("tests"), entered=True)
         self.store = LocalBlobStore(self.settings.store)
         self.jobs = DurableQueue(self.engine)
         self.log = folder / "worker.log"

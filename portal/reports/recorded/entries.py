@@ -78,10 +78,11 @@ def body_of(entry: Entry) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}  # a broken link is told by verify_chain
 
 
-def from_before(session: Session, supplier_id: str | None) -> bool:
-    """Whether a supplier was made before the newer kinds of entries: its own entry names no country."""
-    created = entries_about(session, "supplier.created", supplier_id) if supplier_id else ()
-    return any("country" not in body_of(entry) for entry in created)
+def same_time(where: str, at: datetime | None, entry: Entry) -> Iterator[Fault]:
+    """The time beside a row is about that of its entry."""
+    if at is None or abs(at - entry.at) > SAME_TIME:
+        told = rfc3339(at) if at else "not dated"
+        yield Fault(where, f"is dated {told}, ledger entry {entry.seq} was made {rfc3339(entry.at)}")
 
 
 def owner(where: str, supplier_id: str | None, entry: Entry) -> Iterator[Fault]:

@@ -29,6 +29,7 @@ from portal.submissions.service import declared, kept, offered
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
 
 _DECLARED: Final = frozenset({"answers", "component", "declared_version", "lot"})  # one of each kind
+_LEFT: Final = frozenset({"counts", "image"})  # one of each kind that leaves something
 MADE: Final = "submission.made"
 ENDED: Final = "verification.ended"
 _NOTHING: Final = "sha256:" + hashlib.sha256().hexdigest()
@@ -158,14 +159,7 @@ def _as_it_ended(session: Session, row: Submission, where: str) -> Iterator[Faul
         yield from same_time(where, row.verified_at, ended)
         outcome = row.outcome.value if row.outcome else None
         yield from differences(where, ended, body, {"run": row.run, "outcome": outcome})
-        try:
-            found = kept(session, row)
-        except (NoResultFound, AttributeError):
-            yield Fault(where, "what its run found is not in the database")
-            found = {}
-        # What is covered changes with other batches of the lot: see `lots`.
-        names = [name for name in found if name in body and name != "covered"]
-        yield from differences(where, ended, body, {name: found[name] for name in names})
+        yield from _as_it_left(session, row, where, ended, body)
     last = entries[-1]
     said = _STATES[last.kind] or body_of(last).get("state")
     pending = last.kind == MADE and row.state in (
@@ -174,6 +168,20 @@ def _as_it_ended(session: Session, row: Submission, where: str) -> Iterator[Faul
     )
     if said is not None and not pending and row.state != said:
         yield Fault(where, f"state: the database says {row.state}, ledger entry {last.seq} says {said}")
+
+
+def _as_it_left(
+    session: Session, row: Submission, where: str, entry: Entry, body: dict[str, Any]
+) -> Iterator[Fault]:
+    """What the newest run left. What is covered changes with other batches of the lot: see `lots`."""
+    if not _LEFT & body.keys():
+        return
+    try:
+        found = kept(session, row)
+    except (NoResultFound, AttributeError):
+        yield Fault(where, "what its run found is not in the database")
+        return
+    yield from differences(where, entry, body, {name: found[name] for name in found if name != "covered"})
 
 
 def lots(session: Session) -> Iterator[Fault]:

@@ -64,7 +64,7 @@ def kept(var: Path) -> Iterator[Kept]:
     spool.mkdir(parents=True)
     clock = FixedClock(datetime.now(UTC))
     with open_session(engine) as session:
-        make = Make(session, clock, Flask("retention"))
+        make = Make(session, clock, Flask("retention"), entered=True)
         make.user(RoleName.ADMINISTRATOR, name="Ada Berg", email=ADMINISTRATOR)
         make.user(RoleName.AUDITOR, email=AUDITOR)
         yield Kept(session, clock, make, LocalBlobStore(settings.store), spool)

@@ -51,6 +51,7 @@ class Vault:
 
 @pytest.fixture
 def vault(session: TenantSession, clock: FixedClock, make: Make, store: LocalBlobStore, spool: Path) -> Vault:
+    make.entered = True
     kept = Kept(session, clock, make, store, spool)
     supplier = make.supplier()
     one, other = (

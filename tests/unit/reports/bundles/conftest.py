@@ -111,7 +111,7 @@ def made_in(folder: Path) -> Iterator[World]:
     store = LocalBlobStore(settings.store)
     clock = FixedClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
     session = open_session(engine)
-    make = Make(session, clock, Flask("bundles"))
+    make = Make(session, clock, Flask("bundles"), entered=True)
     jobs = RecordingQueue(engine, clock, store, settings)
     (folder / "keys").mkdir()
     desk = Desk(session, make, clock, store, settings.store / "spool", jobs, Keys(folder / "keys"))
