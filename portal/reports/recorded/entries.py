@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, lazyload
 
 from portal.clock import rfc3339
@@ -68,6 +68,18 @@ def from_before(session: Session, supplier_id: str | None) -> bool:
     lack an entry of a newer kind. Known by the supplier's first entry, which said less."""
     created = entries_about(session, "supplier.created", supplier_id) if supplier_id else ()
     return bool(created) and all("country" not in body_of(entry) for entry in created)
+
+
+def without_row(
+    session: Session, kinds: Sequence[str], table: type[Base], name: str, *only: ColumnElement[bool]
+) -> Iterator[Fault]:
+    """Entries about a row that is not there."""
+    key: Any = table.__table__.c.id
+    wanted = select(Entry.seq, Entry.subject_id).where(
+        Entry.kind.in_(kinds), Entry.subject_id.not_in(select(key)), *only
+    )
+    for seq, subject in session.execute(wanted.order_by(Entry.seq)):
+        yield Fault(f"ledger entry {seq}", f"tells of {name} {subject}, which is not in the database")
 
 
 def body_of(entry: Entry) -> dict[str, Any]:

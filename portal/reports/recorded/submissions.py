@@ -20,6 +20,7 @@ from portal.reports.recorded.entries import (
     owner,
     rows_of,
     same_time,
+    without_row,
 )
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure, AttestationPasses
 from portal.submissions.lots.models import Lot
@@ -75,11 +76,7 @@ def runs(session: Session) -> Iterator[Fault]:
             if run not in told and last is not None and first is not None and last > first:
                 yield Fault(f"run {run} of submission {submission_id}", f"has no entry {ENDED} in the ledger")
         session.expunge_all()
-    known = select(Submission.id)
-    for seq, subject in session.execute(
-        select(Entry.seq, Entry.subject_id).where(Entry.kind == ENDED, Entry.subject_id.not_in(known))
-    ):
-        yield Fault(f"ledger entry {seq}", f"tells of submission {subject}, which is not in the database")
+    yield from without_row(session, (ENDED,), Submission, "submission")
 
 
 def verdicts(session: Session) -> Iterator[Fault]:
@@ -197,11 +194,7 @@ def lots(session: Session) -> Iterator[Fault]:
         if (submission := session.get(Submission, lot.submission_id)) is not None:
             yield from _counts(session, lot, submission, where)
         yield from _covered(session, lot, where)
-    known = select(Lot.id)
-    for seq, subject in session.execute(
-        select(Entry.seq, Entry.subject_id).where(Entry.kind == RECORDED, Entry.subject_id.not_in(known))
-    ):
-        yield Fault(f"ledger entry {seq}", f"tells of lots {subject}, which is not in the database")
+    yield from without_row(session, (RECORDED,), Lot, "lots")
 
 
 def _counts(session: Session, lot: Lot, submission: Submission, where: str) -> Iterator[Fault]:

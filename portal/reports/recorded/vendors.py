@@ -19,6 +19,7 @@ from portal.reports.recorded.entries import (
     owner,
     rows_of,
     same_time,
+    without_row,
 )
 from portal.submissions.lots.models import Sample
 from portal.suppliers import revocation, timestamping
@@ -41,14 +42,7 @@ def chain(session: Session) -> Iterator[Fault]:
         for entry in entries_about(session, "entity.removed", row.id):
             yield Fault(where, f"ledger entry {entry.seq} says that it was removed, the database does not")
     removed = select(Entry.subject_id).where(Entry.kind == "entity.removed")
-    for seq, subject in session.execute(
-        select(Entry.seq, Entry.subject_id).where(
-            Entry.kind == "entity.added",
-            Entry.subject_id.not_in(select(Entity.id)),
-            Entry.subject_id.not_in(removed),
-        )
-    ):
-        yield Fault(f"ledger entry {seq}", f"tells of entities {subject}, which is not in the database")
+    yield from without_row(session, ("entity.added",), Entity, "entities", Entry.subject_id.not_in(removed))
 
 
 def products(session: Session) -> Iterator[Fault]:
@@ -71,13 +65,7 @@ def products(session: Session) -> Iterator[Fault]:
             if name in said:  # creations of the first form tell the model alone
                 entry, value = said[name]
                 yield from differences(where, entry, {name: value}, {name: found})
-    known = select(Product.id)
-    for seq, subject in session.execute(
-        select(Entry.seq, Entry.subject_id).where(
-            Entry.kind.in_(("product.created", "product.changed")), Entry.subject_id.not_in(known)
-        )
-    ):
-        yield Fault(f"ledger entry {seq}", f"tells of products {subject}, which is not in the database")
+    yield from without_row(session, ("product.created", "product.changed"), Product, "products")
 
 
 def spent(session: Session) -> Iterator[Fault]:
@@ -129,10 +117,15 @@ def keys(session: Session) -> Iterator[Fault]:
         said = body_of(distrusted[-1]).get("since") if distrusted else None
         if since != said:
             yield Fault(where, f"distrusted from: the database says {since}, the ledger says {said}")
+        if not distrusted and (row.distrusted_by or row.distrusted_at or row.distrust_reason):
+            yield Fault(where, "the database says why it is distrusted, the ledger not that it is")
         for entry in distrusted[-1:]:
             body = body_of(entry)
             about = {"by": row.distrusted_by, "reason": digest(row.distrust_reason)}
             yield from differences(where, entry, body, {name: about[name] for name in about if name in body})
+
+    names = ("key.registered", "key.approved", "key.rejected", "key.distrusted")
+    yield from without_row(session, names, SigningKey, "signing key")
 
 
 def _said_then(row: SigningKey, kind: str) -> dict[str, object]:
@@ -155,7 +148,7 @@ def authorities(session: Session) -> Iterator[Fault]:
         )
         if len(added) != 1:
             yield Fault(where, f"has {len(added)} entries {timestamping.ADDED} in the ledger, expected one")
-        if len(removed) != (row.removed_at is not None):
+        if len(removed) != (row.removed_at is not None) or (row.removed_by and not removed):
             state = "removed" if row.removed_at else "in use"
             yield Fault(where, f"is {state}; the ledger has {len(removed)} entries {timestamping.REMOVED}")
         for entry in (*added, *removed):
@@ -183,7 +176,8 @@ def lists(session: Session) -> Iterator[Fault]:
         known.add((row.key_id, row.number))
         where = f"revocation list {row.number} of key {row.key_id}"
         try:
-            if hashlib.sha256(revocation.der(row)).hexdigest() != row.sha256:
+            whole = row.pem == row.pem.strip() + "\n"
+            if not whole or hashlib.sha256(revocation.der(row)).hexdigest() != row.sha256:
                 yield Fault(where, "its text does not have its digest: it was altered")
         except ValueError:
             yield Fault(where, "its text cannot be read: it was altered")

@@ -110,6 +110,7 @@ def problems(_session: Session, submission: Submission) -> tuple[Problem, ...]:
 def declared(session: Session, submission: Submission) -> dict[str, object]:
     release = release_of(session, submission.id)
     return {
+        "release": release.id,
         "component": release.component_id,
         "declared_version": release.declared_version,
         "declared_sha256": release.declared_sha256,

@@ -239,7 +239,11 @@ def declared(session: Session, submission: Submission) -> dict[str, object]:
             for key, rows in files.items()
         },
     }
-    return {"answers": digest_of(document), "history": digest_of(_history(session, submission))}
+    return {
+        "questionnaire": response.questionnaire_id,
+        "answers": digest_of(document),
+        "history": digest_of(_history(session, submission)),
+    }
 
 
 def _history(session: Session, submission: Submission) -> list[object]:

@@ -143,7 +143,8 @@ def test_a_deletion_that_is_killed_leaves_all_or_nothing_and_is_finished_later(
     else:
         assert (len(tombstones), len(there)) == (3, 3 if moment == "before the bytes go" else 2)
         assert {stone.removed_at for stone in tombstones} == {None}
-    assert run("fsck").exit_code == 0  # nothing is wrong, whatever is left to do
+    checked = run("fsck")
+    assert checked.exit_code == 0, checked.output  # nothing is wrong, whatever is left to do
     finish(kept)
     assert run("fsck").exit_code == 0
     gone = moment != "before the commit"
