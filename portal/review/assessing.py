@@ -11,9 +11,9 @@ from portal.clock import Clock, today
 from portal.errors import NotFound
 from portal.ledger import service as ledger
 from portal.policy.evaluate import evaluate
-from portal.policy.facts import ChangeFact, Facts
+from portal.policy.facts import ChangeFact, CheckFact, Facts
 from portal.policy.model import builtin, builtin_text
-from portal.policy.result import Difference, Result, difference
+from portal.policy.result import Difference, Gap, Result, difference
 from portal.review.entries import assessment_says, opening_says
 from portal.review.facts import gather, last_settled, live_submissions, subject
 from portal.review.models import (
@@ -309,7 +309,7 @@ def _open(
 def _find(session: Session, case: Case, assessment: Assessment, result: Result) -> None:
     owner = {"supplier_id": case.supplier_id, "case_id": case.id, "assessment_id": assessment.id}
     facts = Facts.from_json(assessment.facts)
-    session.add_all(Finding(**owner, **one._asdict()) for one in problems(facts, result))
+    session.add_all(Finding(**owner, **one._asdict()) for one in problems(facts.checks, result.gaps))
     session.flush()
 
 
@@ -322,12 +322,12 @@ class Found(NamedTuple):
     submission_id: str | None
 
 
-def problems(facts: Facts, result: Result) -> Iterator[Found]:
+def problems(checks: Sequence[CheckFact], gaps: Sequence[Gap]) -> Iterator[Found]:
     """What is wrong, by one assessment: checks that did not pass, then controls that are not met."""
-    for check in facts.checks:
+    for check in checks:
         if check.outcome not in _SILENT:
             yield Found(check.id, check.outcome, f"{check.subject}: {check.reason}", check.submission_id)
-    for gap in result.gaps:
+    for gap in gaps:
         yield Found(gap.control_id, gap.severity.value, f"{gap.title}: {gap.why}", None)
 
 

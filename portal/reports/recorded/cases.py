@@ -1,25 +1,28 @@
 """Cases: what was found in them, what was decided and asked, and that they stand where that put them."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
+from portal.clock import rfc3339
 from portal.errors import LotgateError
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest
-from portal.policy.facts import Facts
-from portal.policy.result import Result
+from portal.policy.codec import decode
+from portal.policy.facts import CheckFact
+from portal.policy.result import Gap
 from portal.reports.recorded.entries import body_of, dated, differences, in_chunks
-from portal.review.assessing import problems
+from portal.review.assessing import Found, problems
 from portal.review.entries import asked_says
 from portal.review.models import Assessment, Case, CaseState, ChangeRequest, Decision, DecisionKind, Finding
 from portal.review.rules import APPROVALS
 
-_ONCE: Final = 50  # cases looked at together, with all findings in them
+_ONCE = 50  # cases looked at together, with all findings in them
 
 
 @dataclass
@@ -117,6 +120,8 @@ def _stands(row: Case, about: _About) -> Iterator[Fault]:
         (row.state is CaseState.CLAIMED) != (row.claimed_by is not None)
     ):
         yield Fault(where, f"state: the database says {row.state}, claimed by {row.claimed_by}")
+    if closing is None and row.closed_at is not None:
+        yield Fault(where, f"closed: the database says {rfc3339(row.closed_at)}, and no decision closes it")
     if closing is not None:
         decision, entry = closing
         yield from dated(where, "closed", row.closed_at, entry.at)
@@ -171,7 +176,7 @@ def _findings(session: Session, rows: Sequence[Case], about: dict[str, _About]) 
     )
     for assessment_id, facts, result in session.execute(texts):
         try:
-            listed = [tuple(one) for one in problems(Facts.from_json(facts), Result.from_json(result))]
+            listed = [tuple(one) for one in _problems(facts, result)]
         except (LotgateError, ValueError, LookupError, TypeError) as error:
             yield Fault(f"assessments {assessment_id}", f"its findings cannot be made again: {error}")
             continue
@@ -183,6 +188,12 @@ def _findings(session: Session, rows: Sequence[Case], about: dict[str, _About]) 
                 yield Fault(where, f"{one[0]} is not there as the assessment found it")
             for one in kept - expected:
                 yield Fault(where, f"{one[0]} is not what the assessment found")
+
+
+def _problems(facts: str, result: str) -> Iterator[Found]:
+    """No more of an assessment's texts is read than findings are made from: that is the least of them."""
+    checks = decode(tuple[CheckFact, ...], json.loads(facts)["checks"], "checks")
+    return problems(checks, decode(tuple[Gap, ...], json.loads(result)["gaps"], "gaps"))
 
 
 def _had(row: Case, about: _About) -> set[str]:
