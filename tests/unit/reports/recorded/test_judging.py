@@ -208,7 +208,9 @@ def _retain(kept: Kept, desk: Desk) -> None:
     accesses.record(session, reviewer, clock, other.id)
     case = session.scalars(select(Case).where(Case.state == CaseState.CLOSED)).first()
     what = {"reference": "INC-7", "purpose": "A claim.", "recipient": "The insurer"}
-    exporting.export(session, reviewer, clock, evidence_ids=[other.id], case=case, **what)
+    assert case is not None
+    files = exporting.of_case(session, case)
+    exporting.export(session, reviewer, clock, evidence_ids=files, case=case, **what)
     exporting.export(session, reviewer, clock, evidence_ids=[one.id], **what)
     clock.advance(timedelta(days=1))
     retention.ask_release(session, approver, clock, held.id, why="It is settled.")
