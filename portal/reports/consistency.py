@@ -20,6 +20,7 @@ from portal.verification import hash_file
 
 ORPHAN_GRACE = timedelta(days=1)  # a blob without a row is legal for a day: the row follows the blob
 Tell = Callable[[str], None]
+Step = tuple[str, Callable[[Session], Iterator[Fault]]]
 
 
 def examine(
@@ -29,19 +30,23 @@ def examine(
 
     `tell` is told what is being looked at. Memory does not grow with the number of rows.
     """
-    tell("database")
-    yield from _database(session)
-    tell("ledger: every link")
-    yield from verify_chain(session)
-    tell("ledger: logs, tiles and checkpoints")
-    yield from audit(session)
-    for kinds, agree in RULES:
-        tell(f"ledger: {kinds}")
-        yield from agree(session)
-    tell("evidence store" + (": every byte" if deep else ""))
-    yield from _blobs(session, clock, store, deep=deep)
-    tell("uploads")
-    yield from _uploads(session, spool)
+    steps: tuple[Step, ...] = (
+        ("database", _database),
+        ("ledger: every link", verify_chain),
+        ("ledger: logs, tiles and checkpoints", audit),
+        *((f"ledger: {kinds}", agree) for kinds, agree in RULES),
+        (
+            "evidence store" + (": every byte" if deep else ""),
+            lambda session: _blobs(session, clock, store, deep=deep),
+        ),
+        ("uploads", lambda session: _uploads(session, spool)),
+    )
+    for what, look in steps:
+        tell(what)
+        try:
+            yield from look(session)
+        except (LookupError, ValueError, LotgateError) as error:  # a value of no kind that its column can have
+            yield Fault(what, f"cannot be read to the end: {error}")
 
 
 def _database(session: Session) -> Iterator[Fault]:
@@ -65,7 +70,11 @@ def _blobs(session: Session, clock: Clock, store: BlobStore, *, deep: bool) -> I
     )
     for sha256, blake3, size, evidence_id in rows:
         where = f"evidence {evidence_id}, blob {sha256}"
-        stat = store.stat(sha256)
+        try:
+            stat = store.stat(sha256)
+        except LotgateError as error:
+            yield Fault(where, error.message)
+            continue
         if stat is None:
             yield Fault(where, "is not in the evidence store, and no tombstone says that it was deleted")
             continue

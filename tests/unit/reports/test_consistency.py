@@ -143,6 +143,23 @@ def test_swapped_blobs_are_both_named(vault: Vault) -> None:
     assert all(evidence.id in found for evidence in vault.session.scalars(select(Evidence)))
 
 
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        "UPDATE suppliers SET standing = 'excellent'",
+        "UPDATE evidence SET received_at = 'yesterday'",
+        "UPDATE ledger_entries SET at = 'yesterday'",
+        "UPDATE evidence SET sha256 = '../../etc/passwd'",
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named(vault: Vault, tamper: str) -> None:
+    vault.session.execute(text("PRAGMA ignore_check_constraints = ON"))
+    vault.session.execute(text(tamper))
+    found = vault.faults()
+    assert tamper.rsplit(maxsplit=1)[-1].strip("'") in found
+    assert "Traceback" not in found
+
+
 def test_time_alone_is_no_fault(vault: Vault) -> None:
     vault.clock.at = datetime.now(UTC) + timedelta(days=4000)
     assert vault.faults() == ""
