@@ -108,7 +108,8 @@ def append_all(session: Session, clock: Clock, entries: Sequence[New]) -> None:
 def take_turn(session: Session) -> None:
     """From here to the commit nobody else appends: what is read now is still so when the entry is made.
 
-    SQLite's write lock does that by itself.
+    SQLite's write lock does that by itself. Who locks rows besides takes this turn first: else two might wait
+    for each other.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -45,7 +45,11 @@ def examine(
         tell(what)
         try:
             yield from look(session)
-        except (LookupError, ValueError, LotgateError) as error:  # a value of no kind that its column can have
+        except (
+            LookupError,
+            ValueError,
+            LotgateError,
+        ) as error:  # a value of no kind that its column can have
             yield Fault(what, f"cannot be read to the end: {error}")
 
 

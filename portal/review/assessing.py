@@ -50,6 +50,7 @@ def assess(
     `changes` need a person; they stay part of every assessment until somebody has decided. Nothing new means
     no new row: the assessment that stands is returned. Ledger: `assessment.made`. Raises NotFound.
     """
+    ledger.take_turn(session)
     product = session.get(Product, product_id, with_for_update={"of": Product}, populate_existing=True)
     if product is None:
         raise NotFound("there is no such product")
@@ -282,7 +283,6 @@ def _open(
 ) -> None:
     product = assessment.product
     supplier = session.get_one(Supplier, product.supplier_id)
-    ledger.take_turn(session)
     number = session.scalar(select(func.max(Case.number)))
     case = Case(
         supplier_id=product.supplier_id,

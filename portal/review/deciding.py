@@ -20,6 +20,7 @@ from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
 from portal.clock import Clock, today
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from portal.ledger import service as ledger
 from portal.review import effects
 from portal.review.models import (
     Assessment,
@@ -109,7 +110,8 @@ def decide(
 
 
 def hold(session: Session, case_id: str) -> Case:
-    """The case, locked for this transaction. Raises NotFound."""
+    """The case, locked for this transaction, and the ledger's turn before it. Raises NotFound."""
+    ledger.take_turn(session)
     case = session.get(Case, case_id, with_for_update={"of": Case}, populate_existing=True)
     if case is None:
         raise NotFound("there is no such case")

@@ -48,6 +48,7 @@ def claim(session: Session, actor: Actor, clock: Clock, case_id: str) -> Case:
     Raises NotFound, NotAllowed, Conflict.
     """
     actor.must(Permission.REVIEW_CASE_CLAIM)
+    ledger.take_turn(session)
     taken = session.execute(
         update(Case)
         .where(Case.id == case_id, Case.claimed_by.is_(None), Case.state != CaseState.CLOSED)
@@ -112,6 +113,7 @@ def comment(
     actor.must(Permission.REVIEW_COMMENT_WRITE)
     if actor.user_id is None:
         raise NotAllowed("a comment needs a person")
+    ledger.take_turn(session)
     case = session.get(Case, case_id)
     if case is None:
         raise NotFound("there is no such case")
@@ -153,8 +155,8 @@ def answer_change_request(
     request = session.get(ChangeRequest, request_id)
     if request is None or request.supplier_id != actor.supplier_id:
         raise NotFound("there is no such request")
-    ledger.take_turn(session)  # before the case: in the order in which an assessment takes both
     case = hold(session, request.case_id)
+    session.refresh(request)
     if request.answered_at is not None:
         raise Conflict("this request was answered already")
     if case.state is CaseState.CLOSED:
@@ -190,6 +192,7 @@ def close_exception(
 ) -> GrantedException:
     """End an accepted gap before its day; the product is assessed again at once."""
     actor.must(Permission.REVIEW_CASE_DECIDE)
+    ledger.take_turn(session)
     row = session.get(GrantedException, exception_id, with_for_update=True)
     if row is None:
         raise NotFound("there is no such exception")
