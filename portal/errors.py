@@ -67,6 +67,12 @@ class Locked(Conflict):
     code = "locked"
 
 
+class Outdated(Conflict):
+    """What was found out rests on something that has changed since: find it out again. Nothing was kept."""
+
+    code = "outdated"
+
+
 class Gone(LotgateError):
     """It was here and has expired or been ended."""
 

@@ -31,7 +31,7 @@ from portal.review.assessing import CLAIM_DAYS, newest_assessment, open_case, re
 from portal.review.facts import last_settled, subject
 from portal.review.models import Assessment, CaseCause
 from portal.review.service import assess
-from portal.submissions.findings import Findings
+from portal.submissions.findings import Findings, take_turns
 from portal.submissions.models import Submission, SubmissionKind, SubmissionState
 from portal.submissions.service import LIMITS, Limits
 from portal.suppliers.models import Product
@@ -111,8 +111,10 @@ def handle(
     keep the differences, open cases where people must look.
 
     `examined`: what `examine` found for this notice in an earlier, only reading transaction; else it is done
-    here. Done once: a second call returns what the first one made. Raises NotFound.
+    here. Done once: a second call returns what the first one made. Raises NotFound, and Outdated where whom
+    to believe changed after `examined` was found.
     """
+    take_turns(session)
     notice = session.get(ChangeNotice, notice_id, with_for_update=True)
     if notice is None:
         raise NotFound("there is no such change notice")

@@ -109,7 +109,8 @@ def keep_findings(
     limits: submissions.Limits,
 ) -> None:
     """Record what `examine` found. Firmware that lost a proof is withdrawn; then the lots of its product,
-    whose units may run it, are verified again too."""
+    whose units may run it, are verified again too. The caller has taken turns. Raises Outdated where whom to
+    believe changed since `examined` was found."""
     bereft: set[str] = set()
     for findings in examined:
         submission = session.get_one(Submission, findings.submission_id)
@@ -130,8 +131,7 @@ def keep_findings(
         .order_by(Submission.submitted_at, Submission.id)
     ).all()
     for submission_id in lots:
-        findings = submissions.examine(session, store, submission_id, _silent, limits)
-        submissions.record(session, clock, findings)
+        submissions.verify(session, clock, store, submission_id, _silent, limits)
     session.flush()
 
 

@@ -1,6 +1,5 @@
 """Verbs of submissions: start and attach (portal/submissions/drafting.py), submit, withdraw, verify."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +14,16 @@ from portal.errors import Conflict, InvalidInput, LotgateError, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
 from portal.ledger import service as ledger
-from portal.ledger.logs import entry_about
 from portal.submissions.attestations import service as attestations
 from portal.submissions.drafting import Progress, attach, attached, get_submission, own_draft, start
-from portal.submissions.findings import Findings, KindFindings, Limits, take_turns
+from portal.submissions.findings import (
+    Findings,
+    KindFindings,
+    Limits,
+    demand_current,
+    take_turns,
+    trust_of_last,
+)
 from portal.submissions.firmware import service as firmware
 from portal.submissions.lots import service as lots
 from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
@@ -239,7 +244,8 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
     """Write one verification run: checks, ledger entries, what the kind keeps, and the new state.
 
     A submission is accepted by the machine only when every check passed. One that people accepted stays so
-    unless the new outcome is worse than the one they saw.
+    unless the new outcome is worse than the one they saw. Raises Outdated where whom to believe changed since
+    they were made: examine again.
     """
     take_turns(session)
     submission = get_submission(session, findings.submission_id)
@@ -247,6 +253,7 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
         return submission.outcome or Outcome.NOT_RUN
     before = submission.outcome
     of_kind = _spoilt(session, submission) or findings.of_kind  # a file may have gone since it was read
+    demand_current(session, submission, of_kind)
     outcome = _write_run(session, clock, submission, of_kind.settle(session, submission))
     of_kind.record(session, clock, submission)
     submission.state = _state_after(submission.state, before, outcome)
@@ -257,14 +264,22 @@ def record(session: Session, clock: Clock, findings: Findings) -> Outcome:
 
 
 def verify(
-    session: Session, clock: Clock, store: BlobStore, submission_id: str, progress: Progress
+    session: Session,
+    clock: Clock,
+    store: BlobStore,
+    submission_id: str,
+    progress: Progress,
+    limits: Limits = LIMITS,
 ) -> Outcome:
-    """Examine and record in one transaction: for re-assessment, where few and small submissions run again."""
-    return record(session, clock, examine(session, store, submission_id, progress))
+    """Examine and record in one transaction, while nobody else writes: for re-assessment, where few and small
+    submissions run again."""
+    take_turns(session)
+    return record(session, clock, examine(session, store, submission_id, progress, limits))
 
 
 def mark_failed(session: Session, clock: Clock, submission_id: str, why: str) -> bool:
     """The machine could not do its work: visible, and never a pass. False when it has been done after all."""
+    take_turns(session)
     submission = session.get(Submission, submission_id)
     if submission is None or not is_pending(submission):
         return False
@@ -374,17 +389,10 @@ def _recheck_lot(session: Session, clock: Clock, about: Submission) -> None:
     fresh, last = lots.attested_check(session, lot), newest_checks(session, submission)
     if all(Check(row.check_id, row.outcome, row.reason) != fresh for row in last):
         checks = (Check(row.check_id, row.outcome, row.reason) for row in last)
-        before, trust_before = submission.outcome, _trust_before(session, submission)
+        before, trust_before = submission.outcome, trust_of_last(session, submission)
         outcome = _write_run(
             session, clock, submission, tuple(fresh if check.id == fresh.id else check for check in checks)
         )
         submission.state = _state_after(submission.state, before, outcome)
         session.flush()
         _enter_end(session, clock, submission, outcome, trust_before)
-
-
-def _trust_before(session: Session, submission: Submission) -> int | None:
-    """As the newest run has it whose checks are taken over."""
-    ended = entry_about(session, "verification.ended", submission.id)
-    said = json.loads(ended.body) if ended is not None else {}
-    return said.get("trust_before") if said.get("run") == submission.run else None

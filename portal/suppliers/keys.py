@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
@@ -194,9 +194,18 @@ def believed(session: Session, supplier_id: str) -> Believed:
     while True:
         before = ledger.length(session)
         found = Believed(trust_for(session, supplier_id), before)
-        changed = select(Entry.seq).where(Entry.seq >= before, Entry.kind.in_(_CHANGES_TRUST)).limit(1)
-        if session.scalar(changed) is None:
+        if not changed_since(session, supplier_id, before):
             return found
+
+
+def changed_since(session: Session, supplier_id: str, before: int) -> bool:
+    """Whether entry number `before` of the ledger, or a later one, changed whom to believe for a supplier.
+
+    After `ledger.take_turn` the answer holds to the end of the transaction.
+    """
+    about = or_(Entry.supplier_id == supplier_id, Entry.supplier_id.is_(None))
+    changes = select(Entry.seq).where(Entry.seq >= before, Entry.kind.in_(_CHANGES_TRUST), about)
+    return session.scalar(changes.limit(1)) is not None
 
 
 def signer_named(session: Session, supplier_id: str, name: str | None) -> SigningKey | None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from portal.accounts.actors import Actor
 from portal.db import SupplierOwned
 from portal.errors import InvalidInput, NotAllowed, NotFound, Problem
+from portal.ledger import service as ledger
 
 Row = TypeVar("Row", bound=SupplierOwned)
 ID_LENGTH: Final = 32
@@ -28,8 +29,11 @@ def owned(
     """The row with this id, as far as the actor may know of it. Raises NotFound.
 
     Asks for the owner itself, so that a session with a wider scope (jobs, the demo) is no way around. `lock`
-    keeps others from changing the row until the end of the transaction, and reads it afresh.
+    keeps others from changing the row until the end of the transaction, and reads it afresh; the turn at the
+    ledger comes before the row, as where a verification is recorded.
     """
+    if lock:
+        ledger.take_turn(session)
     row = (
         session.get(model, row_id, with_for_update={"of": model}, populate_existing=True)
         if lock

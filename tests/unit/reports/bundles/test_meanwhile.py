@@ -1,4 +1,7 @@
-"""Whom to believe changed while something was verified: what counts is what the run read when it began."""
+"""Whom to believe changed while something was verified: what counts is what the run read when it began.
+
+Such a run is examined again and not recorded. A portal of before recorded it: its bundles verify too.
+"""
 
 import io
 import json
@@ -6,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,6 @@ from sqlalchemy import select
 
 from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
-from portal.adapters.blobs import LocalBlobStore
-from portal.db import TenantSession, begin_writing, end_reading, open_session
 from portal.errors import LedgerError
 from portal.evidence.models import Damage
 from portal.ledger import service as ledger
@@ -28,9 +28,10 @@ from portal.reports.bundles.verify import _Checking
 from portal.submissions import service as submissions
 from portal.submissions.models import Submission, SubmissionKind
 from portal.suppliers import timestamping
-from portal.suppliers.keys import decide_key, distrust_key, register_key
+from portal.suppliers.keys import _CHANGES_TRUST, decide_key, distrust_key, register_key
 from portal.suppliers.models import SigningKey
 from portal.suppliers.revocation import keep_list
+from tests.factories.interrupting import Act, meanwhile
 from tests.unit.reports.bundles.conftest import World, made_in
 from tests.unit.reports.bundles.test_bundles import Files, checked, packed
 from tests.unit.reports.bundles.test_counted_then import add, assessed, authorities
@@ -39,44 +40,13 @@ from tests.unit.submissions.conftest import a_unit
 from tests.unit.verification.authority import Identity, root
 from tests.unit.verification.syntax import raw_signature, time_stamp
 
-Act = Callable[[TenantSession], object]
-
-
-class Interrupted(LocalBlobStore):
-    """Somebody else commits something while a run has its first file in hand."""
-
-    def __init__(self, world: World, act: Act) -> None:
-        super().__init__(world.settings.store)
-        self.world, self.act = world, act
-        self.done = False
-
-    @contextmanager
-    def get_local_path(self, digest: str) -> Iterator[Path]:
-        with super().get_local_path(digest) as path:
-            if not self.done:
-                self.done = True
-                token = begin_writing()  # a transaction of another worker
-                try:
-                    with open_session(self.world.desk.jobs.engine) as session:
-                        self.act(session)
-                        session.commit()
-                finally:
-                    end_reading(token)
-            yield path
-
 
 @contextmanager
-def meanwhile(world: World, act: Act) -> Iterator[None]:
+def interrupted(world: World, act: Act) -> Iterator[None]:
     """While the next submission is verified, `act` happens."""
-    jobs = world.desk.jobs
     world.session.commit()
-    before, interrupted = jobs.store, Interrupted(world, act)
-    jobs.store = interrupted
-    try:
+    with meanwhile(world.desk.jobs, act):
         yield
-    finally:
-        jobs.store = before
-    assert interrupted.done
 
 
 @dataclass
@@ -153,60 +123,116 @@ def attested(world: World, lot: str, key: str, number: str) -> str:
     return world.desk.attest(lot, world.desk.envelopes(key, units))
 
 
+def told(world: World, expected: dict[str, str]) -> Story:
+    desk, now, made = world.desk, world.clock.now(), {}
+
+    def outcome(what: str) -> None:
+        found = desk.checks(made[what])[CHECKS[what]]
+        assert found.outcome == expected[what], found
+        world.clock.advance(timedelta(minutes=1))
+
+    with interrupted(world, distrusting(world, desk.key("first"))):
+        made["key distrusted"] = signed(world, "first", "3.0.0")
+    outcome("key distrusted")
+
+    anchor = root("Release authority", start=now - timedelta(900), end=now + timedelta(900))
+    signer = anchor.issue("Signer", start=now - timedelta(9), end=now + timedelta(9))
+    key_id = authority(world, anchor).id
+    kept = [anchor.revoke(made=now - timedelta(3)).encode()]
+    kept.append(anchor.revoke((signer, now - timedelta(2), None), made=now - timedelta(2)).encode())
+    keep_list(world.session, desk.actor, world.clock, key_id, kept[0])
+    with interrupted(world, lambda other: keep_list(other, desk.actor, world.clock, key_id, kept[1])):
+        made["list kept"] = certified(world, signer, "3.2.0")
+    outcome("list kept")
+
+    clock_root = root("Clock root", start=now - timedelta(900), end=now + timedelta(900))
+    row, actor = add(world, clock_root.pem), desk.make.actor(RoleName.ADMINISTRATOR)
+    row_id = row.id
+    with interrupted(world, lambda other: timestamping.remove_authority(other, actor, world.clock, row_id)):
+        made["authority removed"] = stamped(world, clock_root, "3.3.0")
+    outcome("authority removed")
+
+    about = {"label": "Clock again", "pem": clock_root.pem}
+    with interrupted(world, lambda other: timestamping.add_authority(other, actor, world.clock, **about)):
+        made["authority added"] = stamped(world, clock_root, "3.4.0")
+    outcome("authority added")
+
+    with interrupted(world, approving(world, desk.key("second", approve=None))):
+        made["key approved"] = signed(world, "second", "3.5.0")
+    outcome("key approved")
+
+    with interrupted(world, distrusting(world, desk.key("third"))):
+        made["key of a lot distrusted"] = signed_lot(world, "third", "L-7")
+    outcome("key of a lot distrusted")
+
+    # Where it counts, the checks of the lot are taken over into a second run with those of the attestations.
+    with interrupted(world, distrusting(world, desk.key("fourth"))):
+        made["key of attestations distrusted"] = attested(
+            world, made["key of a lot distrusted"], "fourth", "L-7"
+        )
+    outcome("key of attestations distrusted")
+
+    files = assessed(world)
+    assert authorities(files)
+    return Story(world, made, files)
+
+
+CHECKS = {
+    "key distrusted": "key",
+    "list kept": "key",
+    "authority removed": "timestamp",
+    "authority added": "timestamp",
+    "key approved": "signature",
+    "key of a lot distrusted": "signature",
+    "key of attestations distrusted": "signature",
+}
+BEFORE = dict.fromkeys(CHECKS, "pass") | {"authority added": "not_applicable", "key approved": "fail"}
+AFTER = dict.fromkeys(CHECKS, "fail") | {
+    "authority removed": "not_applicable",
+    "authority added": "pass",
+    "key approved": "pass",
+}
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with made_in(tmp_path_factory.mktemp("meanwhile")) as world:
-        desk, now, made = world.desk, world.clock.now(), {}
+        yield told(world, AFTER)
 
-        def outcome(what: str, check: str, expected: str) -> None:
-            assert desk.checks(made[what])[check].outcome == expected, desk.checks(made[what])[check]
-            world.clock.advance(timedelta(minutes=1))
 
-        with meanwhile(world, distrusting(world, desk.key("first"))):
-            made["key distrusted"] = signed(world, "first", "3.0.0")
-        outcome("key distrusted", "signature", "pass")
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """On a portal that recorded what was found whatever happened meanwhile."""
+    with made_in(tmp_path_factory.mktemp("older")) as world:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(submissions, "demand_current", lambda *_: None)
+            found = told(world, BEFORE)
+        assert world.desk.row(found.made["key of a lot distrusted"]).run == 2
+        yield found
 
-        anchor = root("Release authority", start=now - timedelta(900), end=now + timedelta(900))
-        signer = anchor.issue("Signer", start=now - timedelta(9), end=now + timedelta(9))
-        key_id = authority(world, anchor).id
-        kept = [anchor.revoke(made=now - timedelta(3)).encode()]
-        kept.append(anchor.revoke((signer, now - timedelta(2), None), made=now - timedelta(2)).encode())
-        keep_list(world.session, desk.actor, world.clock, key_id, kept[0])
-        with meanwhile(world, lambda other: keep_list(other, desk.actor, world.clock, key_id, kept[1])):
-            made["list kept"] = certified(world, signer, "3.2.0")
-        outcome("list kept", "key", "pass")
 
-        clock_root = root("Clock root", start=now - timedelta(900), end=now + timedelta(900))
-        row, actor = add(world, clock_root.pem), desk.make.actor(RoleName.ADMINISTRATOR)
-        row_id = row.id
-        with meanwhile(world, lambda other: timestamping.remove_authority(other, actor, world.clock, row_id)):
-            made["authority removed"] = stamped(world, clock_root, "3.3.0")
-        outcome("authority removed", "timestamp", "pass")
+@pytest.mark.parametrize("change", CHECKS)
+def test_what_was_found_before_the_change_is_not_recorded(story: Story, change: str) -> None:
+    """What the first run says rests on the change, which was told before it was recorded."""
+    session, made = story.world.session, story.made[change]
+    ended = next(entry for entry in entries_of(story.world) if entry.subject_id == made)
+    body = json.loads(ended.body)
+    begun = session.scalar(select(Entry.seq).where(Entry.kind == "submission.made", Entry.subject_id == made))
+    changes = session.scalars(
+        select(Entry.seq).where(Entry.kind.in_(_CHANGES_TRUST), Entry.seq > begun, Entry.seq < ended.seq)
+    )
+    assert (body["run"], [body["trust_before"]]) == (1, [seq + 1 for seq in changes])
 
-        about = {"label": "Clock again", "pem": clock_root.pem}
-        with meanwhile(world, lambda other: timestamping.add_authority(other, actor, world.clock, **about)):
-            made["authority added"] = stamped(world, clock_root, "3.4.0")
-        outcome("authority added", "timestamp", "not_applicable")
 
-        with meanwhile(world, approving(world, desk.key("second", approve=None))):
-            made["key approved"] = signed(world, "second", "3.5.0")
-        outcome("key approved", "signature", "fail")
-
-        with meanwhile(world, distrusting(world, desk.key("third"))):
-            made["key of a lot distrusted"] = signed_lot(world, "third", "L-7")
-        outcome("key of a lot distrusted", "signature", "pass")
-
-        # Its checks are taken over into a second run, with those of the attestations.
-        with meanwhile(world, distrusting(world, desk.key("fourth"))):
-            made["key of attestations distrusted"] = attested(
-                world, made["key of a lot distrusted"], "fourth", "L-7"
-            )
-        outcome("key of attestations distrusted", "signature", "pass")
-        assert desk.row(made["key of a lot distrusted"]).run == 2
-
-        files = assessed(world)
-        assert authorities(files)
-        yield Story(world, made, files)
+@pytest.mark.parametrize(("portal", "files"), [("story", 5), ("older", 7)])
+def test_the_bundle_holds(request: pytest.FixtureRequest, portal: str, files: int) -> None:
+    """Old images that were not accepted, as those of two distrusted signers now are, are not in it."""
+    told: Story = request.getfixturevalue(portal)
+    assert set(told.made) == set(CHANGES)
+    steps, warnings = checked(packed(told.files), told.world.policy)
+    assert f"Verified again: {files} signed files and 43 attestations" in steps[-1]
+    assert not [text for text in warnings if "not verified again" in text]
+    assert faults(told.world) == []
 
 
 CHANGES = {
@@ -220,22 +246,14 @@ CHANGES = {
 }
 
 
-def test_the_bundle_holds(story: Story) -> None:
-    assert set(story.made) == set(CHANGES)
-    steps, warnings = checked(packed(story.files), story.world.policy)
-    assert "Verified again: 7 signed files and 43 attestations" in steps[-1]
-    assert not [text for text in warnings if "not verified again" in text]
-    assert faults(story.world) == []
-
-
 @pytest.mark.parametrize("change", CHANGES)
-def test_by_what_was_told_before_the_run_was_recorded_it_would_not(story: Story, change: str) -> None:
+def test_by_what_was_told_before_the_run_was_recorded_it_would_not(older: Story, change: str) -> None:
     """Without its position, as entries of the first form are: then the change counts that came too late."""
-    bundle, entries, checking = opened_again(packed(story.files), story.world)
+    bundle, entries, checking = opened_again(packed(older.files), older.world)
     every = checking.documents("submissions")
-    only = {story.made[change]: every[story.made[change]]}
+    only = {older.made[change]: every[older.made[change]]}
     if "attestations" in change:
-        only |= {story.made["key of a lot distrusted"]: {**every[only_lot(every, only)], "runs": {}}}
+        only |= {older.made["key of a lot distrusted"]: {**every[only_lot(every, only)], "runs": {}}}
     warnings: list[str] = []
     again = repeat(bundle, entries, only, checking.files, warnings.append)
     assert (again.files, again.attestations) in ((1, 0), (0, 2))
@@ -270,10 +288,12 @@ def entering(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]],
     """From now on the entries of runs say something else."""
     append = ledger.append
 
-    def enter(session: Any, clock: Any, kind: str, subject: str, body: dict[str, Any], **more: Any) -> None:
+    def enter(
+        session: Any, clock: Any, kind: str, subject: str, body: dict[str, Any], *more: Any, **named: Any
+    ) -> None:
         if kind == "verification.ended":
             change(body)
-        append(session, clock, kind, subject, body, **more)
+        append(session, clock, kind, subject, body, *more, **named)
 
     monkeypatch.setattr(submissions.ledger, "append", enter)
 
