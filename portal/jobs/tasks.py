@@ -189,8 +189,12 @@ def tell_unsigned(bench: Bench) -> None:
 
 
 def daily(bench: Bench) -> None:
-    """What falls due by date: re-assessments, expired uploads, orphans in the store."""
+    """What falls due by date: changes that nobody handled, re-assessments, expired uploads, orphans in the
+    store."""
     settings = bench.settings
+    with writing(bench) as session:
+        for notice_id in reassessment.unhandled(session, bench.clock):
+            bench.jobs.enqueue(session, "reassess", notice_id)
     with reading(bench) as session:
         due = reassessment.due(session, bench.clock, settings.reassess_days)
     for product_id, reason in due:

@@ -1,7 +1,9 @@
 """What time has caught up with: old decisions, dates that passed, keys that ran out, a newer policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
@@ -18,6 +20,8 @@ from portal.review.models import Assessment, Decision
 from portal.review.rules import APPROVALS
 from portal.submissions.firmware.models import FirmwareRelease
 from portal.suppliers.models import Component, Product, SigningKey
+
+_HANDLED_WITHIN: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ def due(session: Session, clock: Clock, days: int) -> list[tuple[str, Due]]:
         if reason is not None:
             found.append((product.id, reason))
     return found
+
+
+def unhandled(session: Session, clock: Clock) -> Sequence[str]:
+    """Ids of change notices whose job must have failed: what they touch stands as if nothing had happened."""
+    late = ChangeNotice.filed_at < clock.now() - _HANDLED_WITHIN
+    wanted = select(ChangeNotice.id).where(ChangeNotice.handled_at.is_(None), late)
+    return session.scalars(wanted.order_by(ChangeNotice.filed_at, ChangeNotice.id)).all()
 
 
 def _yearly(settled: Decision | None, facts: Facts, day: date, days: int) -> Due | None:

@@ -25,7 +25,7 @@ from portal.reassessment.filing import (
     notice_from_machine,
 )
 from portal.reassessment.models import ChangeKind, ChangeNotice, ChangeSource, Reassessment
-from portal.reassessment.monitors import Due, due
+from portal.reassessment.monitors import Due, due, unhandled
 from portal.reassessment.touched import examine, keep_findings, products_touched
 from portal.review.assessing import CLAIM_DAYS, newest_assessment, open_case, result_of
 from portal.review.facts import last_settled, subject
@@ -51,6 +51,7 @@ __all__ = [
     "needs_person",
     "notice_from_machine",
     "reassessments",
+    "unhandled",
     "verified",
 ]
 

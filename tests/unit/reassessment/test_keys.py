@@ -204,6 +204,39 @@ def test_firmware_by_another_key_after_the_leak_is_welcome(works: Works, leaked:
     assert newest is not None and newest.knock_outs == 0
 
 
+def test_a_distrust_whose_job_failed_for_good_is_handled_on_the_next_day(
+    works: Works, leaked: SigningKey
+) -> None:
+    works.product("ed25519")
+    desk, reviewer = works.desk, works.desk.reviewer()
+    distrust_key(
+        *(desk.session, reviewer, desk.clock, leaked.id),
+        since=desk.clock.now() - timedelta(days=1),
+        reason="The key leaked",
+    )
+    notice = key_distrusted(desk.session, reviewer, desk.clock, works.jobs, leaked)
+    desk.session.commit()
+    works.jobs.waiting.clear()  # it failed as often as the queue tries it
+
+    def daily() -> list[str]:
+        works.jobs.enqueue(desk.session, "daily")
+        desk.session.commit()
+        ran = [job for job, _ in works.jobs.run_all()]
+        desk.session.expire_all()
+        return ran
+
+    assert daily() == ["daily"]  # so soon it may be at work
+    desk.session.commit()
+    desk.clock.advance(timedelta(days=1))
+    assert daily() == ["daily", "reassess"]
+    assert notice.handled_at == desk.clock.now()
+    submission = desk.session.scalars(select(Submission).where(Submission.kind == "firmware")).one()
+    assert submission.state is SubmissionState.VERIFIED
+    desk.session.commit()
+    desk.clock.advance(timedelta(days=1))
+    assert daily() == ["daily"]
+
+
 def test_a_key_that_is_still_trusted_is_no_change(works: Works, leaked: SigningKey) -> None:
     with pytest.raises(InvalidInput):
         key_distrusted(works.desk.session, works.desk.reviewer(), works.desk.clock, works.jobs, leaked)
