@@ -1,4 +1,4 @@
-"""People and the machine at one case at the same moment, on PostgreSQL: neither waits for the other for ever."""
+"""People and the machine at one case at the same moment, on PostgreSQL: nobody waits for ever."""
 
 import threading
 from collections.abc import Callable, Iterator
