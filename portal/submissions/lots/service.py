@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, insert, select
@@ -28,7 +29,7 @@ from portal.submissions.lots.manifest import (
     read_manifest,
 )
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
-from portal.submissions.lots.told import RECORDED, says
+from portal.submissions.lots.told import RECORDED, UNIT, digest_of_units, says
 from portal.submissions.models import AttachmentRole, Submission, SubmissionKind
 from portal.submissions.signers import explained
 from portal.suppliers.keys import believed
@@ -43,6 +44,7 @@ _ORDER = (
 _KEPT = Limits(manifest_bytes=1 << 62, manifest_units=1 << 62)
 _CHUNK = 900  # values in one IN list, below SQLite's oldest limit
 _NAMED = 5  # examples in a reason
+_UNIT = attrgetter(*UNIT[1:])  # its place comes first
 _UNITS = {"capacity_ah": "Ah", "resistance_mohm": "mΩ", "ocv_v": "V"}
 
 
@@ -109,11 +111,13 @@ Combination = tuple[tuple[str, str], ...]  # component and version, sorted
 
 @dataclass(frozen=True, slots=True)
 class LotFindings:
-    """`alone`: the checks of the manifest by itself, by their ids. `firmware`: how many units run what."""
+    """`alone`: the checks of the manifest by itself, by their ids. `firmware`: how many units run what.
+    `units`: their digest, as the ledger tells it."""
 
     alone: dict[str, Check]
     manifest: Manifest | None = None
     firmware: Counter[Combination] = field(default_factory=Counter)
+    units: str = ""
     trust_before: int | None = None
 
     def settle(self, session: Session, submission: Submission) -> tuple[Check, ...]:
@@ -167,7 +171,7 @@ class LotFindings:
                 )
             )
         session.flush()
-        ledger.append(session, clock, RECORDED, lot.id, says(session, lot), lot.supplier_id)
+        ledger.append(session, clock, RECORDED, lot.id, says(session, lot, self.units), lot.supplier_id)
 
 
 def examine(
@@ -207,7 +211,8 @@ def examine(
         {check.id: check for check in alone},
         manifest,
         Counter(tuple(sorted(unit.firmware.items())) for unit in units),
-        trust_before,
+        units=digest_of_units((place, *_UNIT(unit)) for place, unit in enumerate(units)),
+        trust_before=trust_before,
     )
 
 

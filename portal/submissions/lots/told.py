@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,11 +13,23 @@ from portal.ledger.service import digest_of
 from portal.submissions.lots.models import CustodyEvent, Lot, Unit
 
 RECORDED: Final = "lot.recorded"
+UNIT: Final = (
+    "position",
+    "serial",
+    "serial_key",
+    "digest",
+    "firmware",
+    "capacity_ah",
+    "resistance_mohm",
+    "ocv_v",
+)
 _AT_ONCE: Final = 5000  # units
+_ENCODE: Final = json.JSONEncoder(sort_keys=True).encode
 
 
-def says(session: Session, lot: Lot) -> dict[str, object]:
-    """The entry of a lot that was read: its own facts, and the digests of all units and of all hand-offs."""
+def says(session: Session, lot: Lot, units: str | None = None) -> dict[str, object]:
+    """The entry of a lot that was read: its own facts, the digest of all its units (`units`, where it is known)
+    and that of all hand-offs."""
     return {
         "submission": lot.submission_id,
         "lot": lot.lot_number,
@@ -25,32 +38,28 @@ def says(session: Session, lot: Lot) -> dict[str, object]:
         "manufactured_on": lot.manufactured_on.isoformat() if lot.manufactured_on else None,
         "declared": lot.declared_count,
         "count": lot.unit_count,
-        "units": _units(session, lot),
+        "units": units or _kept_units(session, lot),
         "custody": _custody(session, lot),
     }
 
 
-def _units(session: Session, lot: Lot) -> str:
-    """SHA-256 over a line of JSON for each unit, in the order of the manifest."""
+def digest_of_units(units: Iterable[Sequence[Any]]) -> str:
+    """SHA-256 over a line of JSON for each unit: its columns as UNIT names them."""
+    hasher = hashlib.sha256()
+    for *texts, capacity_ah, resistance_mohm, ocv_v in units:
+        measured = [None if n is None else float(n) for n in (capacity_ah, resistance_mohm, ocv_v)]
+        hasher.update(_ENCODE([*texts, *measured]).encode() + b"\n")
+    return "sha256:" + hasher.hexdigest()
+
+
+def _kept_units(session: Session, lot: Lot) -> str:
     rows = session.execute(
-        select(
-            Unit.position,
-            Unit.serial,
-            Unit.serial_key,
-            Unit.digest,
-            Unit.firmware,
-            Unit.capacity_ah,
-            Unit.resistance_mohm,
-            Unit.ocv_v,
-        )
+        select(*(getattr(Unit, name) for name in UNIT))
         .where(Unit.lot_id == lot.id)
         .order_by(Unit.position)
         .execution_options(yield_per=_AT_ONCE)
     )
-    hasher = hashlib.sha256()
-    for row in rows:
-        hasher.update(json.dumps(tuple(row), sort_keys=True).encode() + b"\n")
-    return "sha256:" + hasher.hexdigest()
+    return digest_of_units(tuple(row) for row in rows)
 
 
 def _custody(session: Session, lot: Lot) -> str:
