@@ -5,15 +5,19 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor, actor_of
 from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
+from portal.db import open_session
 from portal.evidence.models import Evidence
 from portal.evidence.service import receive_bytes
 from portal.ledger.service import append, digest_of
+from portal.reports.consistency import examine
+from portal.submissions.firmware.models import FirmwareRelease
 from portal.submissions.models import Attachment, AttachmentRole, Submission, SubmissionKind, SubmissionState
 from portal.submissions.service import offered
 from portal.suppliers.models import Product, Supplier
@@ -70,6 +74,15 @@ class Kept:
         self.clock.at = now
         return evidence
 
+    def faults(self) -> list[str]:
+        """What fsck says, read by a session of its own."""
+        self.session.commit()
+        engine = self.session.get_bind()
+        assert isinstance(engine, Engine)
+        with open_session(engine) as session:
+            found = examine(session, self.clock, self.store, self.spool, tell=lambda _: None)
+            return [str(fault) for fault in found]
+
     def submission(
         self,
         product: Product,
@@ -101,6 +114,16 @@ class Kept:
                 attached_at=self.clock.now(),
             )
         )
+        if kind is SubmissionKind.FIRMWARE and product.components:
+            component = product.components[0]
+            self.session.add(
+                FirmwareRelease(
+                    supplier_id=product.supplier_id,
+                    submission_id=row.id,
+                    component_id=component.id,
+                    declared_version="1.0",
+                )
+            )
         self.session.flush()
         if state is not SubmissionState.DRAFT:
             self._enter(row)

@@ -15,6 +15,7 @@ from tests.factories.kept import Kept
 
 @pytest.fixture
 def kept(session: TenantSession, clock: FixedClock, make: Make, store: LocalBlobStore, spool: Path) -> Kept:
+    make.entered = True
     return Kept(session, clock, make, store, spool)
 
 
