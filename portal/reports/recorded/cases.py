@@ -16,7 +16,7 @@ from portal.ledger.service import Fault, digest
 from portal.policy.codec import decode
 from portal.policy.facts import CheckFact
 from portal.policy.result import Gap
-from portal.reports.recorded.entries import body_of, dated, differences, in_chunks
+from portal.reports.recorded.entries import body_of, differences, in_chunks, same_time
 from portal.review.assessing import Found, problems
 from portal.review.entries import asked_says
 from portal.review.models import Assessment, Case, CaseState, ChangeRequest, Decision, DecisionKind, Finding
@@ -124,7 +124,7 @@ def _stands(row: Case, about: _About) -> Iterator[Fault]:
         yield Fault(where, f"closed: the database says {rfc3339(row.closed_at)}, and no decision closes it")
     if closing is not None:
         decision, entry = closing
-        yield from dated(where, "closed", row.closed_at, entry.at)
+        yield from same_time(where, row.closed_at, entry, "closed")
         if row.claimed_by != decision.decided_by:
             told = f"claimed by: the database says {row.claimed_by}, {decision.decided_by} closed it"
             yield Fault(where, told)

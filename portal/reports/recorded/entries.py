@@ -52,13 +52,6 @@ def rows_of(session: Session, table: type[Base]) -> Iterator[Any]:
         yield from rows
 
 
-def dated(where: str, what: str, at: datetime | None, entry_at: datetime) -> Iterator[Fault]:
-    """Whether a row's time is that of its entry."""
-    if at is None or abs(at - entry_at) > SAME_TIME:
-        said = rfc3339(at) if at else None
-        yield Fault(where, f"{what}: the database says {said}, the ledger {rfc3339(entry_at)}")
-
-
 def first_of(session: Session, kind: str) -> int | None:
     return session.scalar(select(func.min(Entry.seq)).where(Entry.kind == kind))
 
@@ -90,11 +83,11 @@ def body_of(entry: Entry) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}  # a broken link is told by verify_chain
 
 
-def same_time(where: str, at: datetime | None, entry: Entry) -> Iterator[Fault]:
+def same_time(where: str, at: datetime | None, entry: Entry, what: str = "dated") -> Iterator[Fault]:
     """The time beside a row is about that of its entry."""
     if at is None or abs(at - entry.at) > SAME_TIME:
-        told = rfc3339(at) if at else "not dated"
-        yield Fault(where, f"is dated {told}, ledger entry {entry.seq} was made {rfc3339(entry.at)}")
+        told = f"is {what} {rfc3339(at)}" if at else f"is not {what}"
+        yield Fault(where, f"{told}, ledger entry {entry.seq} was made {rfc3339(entry.at)}")
 
 
 def owner(where: str, supplier_id: str | None, entry: Entry) -> Iterator[Fault]:

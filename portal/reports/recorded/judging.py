@@ -9,7 +9,16 @@ from sqlalchemy.orm import Session, lazyload
 
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest
-from portal.reports.recorded.entries import body_of, dated, differences, entries_about, entries_of, first_of
+from portal.reports.recorded.entries import (
+    body_of,
+    differences,
+    entries_about,
+    entries_of,
+    first_of,
+    owner,
+    same_time,
+    without_row,
+)
 from portal.review.effects import standings
 from portal.review.entries import exception_says
 from portal.review.models import Assessment, GrantedException, PolicyVersion
@@ -32,7 +41,7 @@ def policies(session: Session) -> Iterator[Fault]:
         for entry in entries:
             found = {"policy": row.policy_id, "version": row.version, "digest": f"sha256:{row.digest}"}
             yield from differences(where, entry, body_of(entry), found)
-            yield from dated(where, "first used", row.first_used_at, entry.at)
+            yield from same_time(where, row.first_used_at, entry, "first used")
     for entry in entries_of(session, "policy.adopted"):
         if f"sha256:{entry.subject_id}" not in kept:
             yield Fault(f"ledger entry {entry.seq}", f"tells of policy {entry.subject_id}, which is not kept")
@@ -97,22 +106,15 @@ def exceptions(session: Session) -> Iterator[Fault]:
             yield Fault(where, "was granted or ended more than once by the ledger")
         for entry in granted:
             yield from differences(where, entry, body_of(entry), exception_says(row))
-            yield from dated(where, "granted", row.created_at, entry.at)
+            yield from same_time(where, row.created_at, entry, "granted")
         for entry in (*granted, *ended):
-            if row.supplier_id != entry.supplier_id:
-                told = f"belongs to supplier {row.supplier_id}, the ledger says {entry.supplier_id}"
-                yield Fault(where, told)
+            yield from owner(where, row.supplier_id, entry)
         for entry in ended:
-            yield from dated(where, "ended", row.closed_at, entry.at)
+            yield from same_time(where, row.closed_at, entry, "ended")
         if granted and not ended and row.closed_at is not None:
             yield Fault(where, "the ledger says that it is in force, the database does not")
-    known = select(GrantedException.id)
-    for seq, subject in session.execute(
-        select(Entry.seq, Entry.subject_id).where(
-            Entry.kind.in_(("exception.granted", "exception.ended")), Entry.subject_id.not_in(known)
-        )
-    ):
-        yield Fault(f"ledger entry {seq}", f"tells of exceptions {subject}, which is not in the database")
+    kinds = ("exception.granted", "exception.ended")
+    yield from without_row(session, kinds, GrantedException, "exceptions")
 
 
 def _granted_before(session: Session, row: GrantedException, first: int | None) -> bool:

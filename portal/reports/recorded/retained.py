@@ -56,9 +56,8 @@ def tombstones(session: Session) -> Iterator[Fault]:
         Tombstone.removed_at < Tombstone.deleted_at
     )
     for evidence_id, deleted_at, removed_at in session.execute(early.order_by(Tombstone.id)):
-        if (
-            removed_at and deleted_at - removed_at > SAME_TIME
-        ):  # another host may have removed them, by its own clock
+        # Another host may have removed them, by its own clock.
+        if removed_at and deleted_at - removed_at > SAME_TIME:
             yield Fault(f"tombstones {evidence_id}", "its bytes were removed before it was deleted")
 
 

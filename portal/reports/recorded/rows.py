@@ -45,9 +45,8 @@ class Ledgered:
     at: Callable[[Any], datetime]
     only: ColumnElement[bool] = ALL  # which rows of the table
     newer: bool = False  # a kind of entry that suppliers from before do not have for every row
-    loads: tuple[ORMOption, ...] = (
-        lazyload("*"),
-    )  # nothing beside it: a join would hide who refers to nothing
+    # Nothing beside it: a join would hide who refers to nothing.
+    loads: tuple[ORMOption, ...] = (lazyload("*"),)
 
 
 LEDGERED: tuple[Ledgered, ...] = (

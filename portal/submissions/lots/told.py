@@ -28,7 +28,7 @@ _ENCODE: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 def says(session: Session, lot: Lot, units: str | None = None) -> dict[str, object]:
-    """The entry of a lot that was read: its own facts, the digest of all its units (`units`, where it is known)
+    """The entry of a lot that was read: its own facts, the digest of all its units (`units`, if it is known)
     and that of all hand-offs."""
     return {
         "submission": lot.submission_id,
