@@ -59,7 +59,8 @@ def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"version": 1, "clean": not faults, "faults": faults}, indent=2))
     else:
-        click.echo("Database, evidence store and ledger agree." if not faults else f"{len(faults)} faults.")
+        said = "1 fault." if len(faults) == 1 else f"{len(faults)} faults."
+        click.echo(said if faults else "Database, evidence store and ledger agree.")
     sys.exit(1 if faults else 0)
 
 
