@@ -28,6 +28,10 @@ class Told:
     subject: str
     facts: dict[str, Any]
 
+    def known(self, said: dict[str, Any]) -> dict[str, Any]:
+        """What of `said` it tells of: entries of the first form tell less."""
+        return {name: value for name, value in said.items() if name in self.facts}
+
 
 @dataclass
 class Entries:

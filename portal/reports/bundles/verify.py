@@ -169,7 +169,8 @@ class _Checking:
             self.known.add(row["id"])
             entry = self.entries.one("evidence.accepted", row["id"], what)
             said = {"sha256": row["sha256"], "blake3": row["blake3"], "size": row["size"]}
-            differences(what, entry, said | {"supplier": self.supplier})
+            said |= {"supplier": self.supplier} | entry.known({"filename": row["name"]})
+            differences(what, entry, said)
         blobs = {row["sha256"]: row["size"] for row in self.files.values()}
         there = [name for name in self.bundle.zip.members if name.startswith("evidence/")]
         for name in there:
@@ -195,7 +196,7 @@ class _Checking:
             entry = self.entries.one("submission.made", row["id"], what)
             digests = sorted(f"sha256:{self.files[one['evidence']]['sha256']}" for one in row["files"])
             said = {"submission": row["kind"], "product": row["product"]}
-            said |= {name: row[name] for name in form.DECLARED if name in row and name in entry.facts}
+            said |= entry.known({name: row[name] for name in ("title", *form.DECLARED) if name in row})
             differences(what, entry, said)
             if unknown := set(digests) - set(entry.facts["evidence"]):
                 raise LedgerError(f"{what}: {sorted(unknown)[0]} was not submitted with it")
@@ -251,9 +252,8 @@ class _Checking:
                 "by": row["approved_by"],
                 "supplier": self.supplier,
             }
-            if "key" in entry.facts:  # entries of the first form name neither text nor options
-                said |= {"key": _digest(row["pem"]), "options": row["options"]}
-            differences(what, entry, said)
+            about = {"label": row["label"], "key": _digest(row["pem"]), "options": row["options"]}
+            differences(what, entry, said | entry.known(about))
             near(f"{what}: approved", row["approved_at"], entry)
             distrusted = self.entries.about("key.distrusted", row["id"])
             if (distrusted[-1].facts["since"] if distrusted else None) != row["distrusted_from"]:

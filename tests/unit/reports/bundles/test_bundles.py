@@ -405,6 +405,19 @@ def other_key(files: Files) -> Files:
     return edited(files, names[0], lambda row: row.update(pem=pem))
 
 
+def other_name_of_a_key(files: Files) -> Files:
+    return edited(files, named(files, "keys/"), lambda row: row.update(label="Nordhaven release key"))
+
+
+def other_name_of_a_file(files: Files) -> Files:
+    return edited(files, "evidence.json", lambda rows: rows[0].update(name="certificate.pdf"))
+
+
+def other_title(files: Files) -> Files:
+    name = next(name for name in files if name.startswith("submissions/") and "verdicts" not in name)
+    return edited(files, name, lambda row: row.update(title="Lot L-7"))
+
+
 def key_not_approved(files: Files) -> Files:
     """A key of one's own, beside the approved ones."""
     name = named(files, "keys/")
@@ -533,6 +546,9 @@ TAMPERED: dict[Callable[[Files], Files], str] = {
     missing_sample: "of which this bundle tells nothing",
     without_the_commitment: "no receipt of an entry sampling.committed",
     other_key: "its text is not the key with fingerprint",
+    other_name_of_a_key: "label: the bundle says 'Nordhaven release key'",
+    other_name_of_a_file: "filename: the bundle says 'certificate.pdf'",
+    other_title: "title: the bundle says 'Lot L-7'",
     key_not_approved: "no receipt of an entry key.approved",
     key_for_another_purpose: r"purposes: the bundle says \['firmware'\]",
     key_trusted_again: "the ledger has another day from which it is distrusted",
