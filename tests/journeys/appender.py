@@ -29,7 +29,7 @@ def append_and_publish(settings: Settings) -> None:
     engine = open_engine(settings.database)
     try:
         with open_session(engine) as session:
-            append(session, SystemClock(), "supplier.created", "0" * 32, {"name": "Nordhaven"})
+            append(session, SystemClock(), "drill.noted", "0" * 32, {"name": "Nordhaven"})
             session.commit()
         with open_session(engine) as session:
             log = logs.open_log(session)

@@ -229,7 +229,7 @@ def test_what_was_signed_and_not_stored_is_signed_again(template: Path, tmp_path
     with open_session(engine) as session:
         log = logs.open_log(session)
         assert log is not None
-        append(session, SystemClock(), "supplier.created", "1" * 32, {"name": "Fjordline"})
+        append(session, SystemClock(), "drill.noted", "1" * 32, {"name": "Fjordline"})
         session.commit()
         signer = signer_in(settings, log.number, log.origin)
         logs.publish(session, SystemClock(), signer)
