@@ -5,6 +5,8 @@ session carries a `Scope`, and a session without one can neither read nor write 
 """
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,6 +182,16 @@ def begin_writing() -> Token[bool]:
 
 def end_reading(token: Token[bool]) -> None:
     _reading.reset(token)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """In here nothing is written: see `begin_reading`."""
+    token = begin_reading()
+    try:
+        yield
+    finally:
+        end_reading(token)
 
 
 def prepare_engine(engine: Engine) -> Engine:

@@ -9,7 +9,7 @@ import click
 from sqlalchemy import select
 
 from portal.adapters.blobs import LocalBlobStore
-from portal.db import begin_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.errors import NotFound
 from portal.ledger import logs, witnesses
 from portal.reports.bundles.write import write_bundle
@@ -45,10 +45,10 @@ def bundle_command(assessment: str, digests_only: bool, output: Path | None) -> 
 
 def _write(assessment: str, file: BinaryIO, *, digests_only: bool) -> None:
     settings = load_settings()
-    begin_reading()  # the portal goes on serving, and what is read is of one moment
     engine = open_engine(settings.database)
     try:
-        with open_session(engine) as session:
+        # The portal goes on serving, and what is read is of one moment.
+        with reading(), open_session(engine) as session:
             if assessment.startswith("case:"):
                 number = assessment.removeprefix("case:")
                 case = session.scalars(

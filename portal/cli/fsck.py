@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from portal.adapters.blobs import LocalBlobStore
 from portal.cli.ledger import signer_faults
 from portal.clock import SystemClock
-from portal.db import begin_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.ledger import witnesses
 from portal.ledger.service import Fault
 from portal.reports.consistency import examine
@@ -34,10 +34,9 @@ PAUSE_SECONDS = 1.0
 def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
     """Exit status 0 when everything agrees, 1 when something does not."""
     settings = load_settings()
-    begin_reading()  # fsck never waits for writers, nor they for it
     engine = open_engine(settings.database)
     faults = []
-    with open_session(engine) as session:
+    with reading(), open_session(engine) as session:  # fsck never waits for writers, nor they for it
         found = chain(
             _memory(settings, engine),
             examine(

@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.accounts.service import is_admitted
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import SystemClock
-from portal.db import TenantSession, begin_reading, end_reading, open_engine, open_session
+from portal.db import TenantSession, open_engine, open_session, reading
 from portal.errors import NotFound
 from portal.formats import day
 from portal.retention import service
@@ -37,10 +37,8 @@ def _opened(settings: Settings) -> Iterator[TenantSession]:
 @retention_group.command("preview", help="List what would go, and the digest that names this list.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def preview_command(as_json: bool) -> None:
-    token = begin_reading()  # never waits for writers, nor they for it
-    with _opened(load_settings()) as session:
+    with reading(), _opened(load_settings()) as session:  # never waits for writers, nor they for it
         found = service.preview(session, SystemClock())
-    end_reading(token)
     if as_json:
         click.echo(
             json.dumps(
