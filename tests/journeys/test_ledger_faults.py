@@ -31,7 +31,11 @@ from portal.reports.consistency import examine
 from portal.settings import Settings
 from tests.journeys.appender import REFUSED, append_and_publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # hundreds of runs, each with two fscks
+    pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here"),
+]
 # What reads or writes files, or their names. The rest is memory and time.
 CALLS = "%file,%desc"
 NOT = {"close", "getdents64", "ioctl", "mmap"}  # nothing there can fail on its own account
