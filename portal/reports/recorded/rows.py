@@ -134,8 +134,8 @@ def owners(session: Session) -> Iterator[Fault]:
                     continue
                 rows = session.execute(
                     text(  # as text: there are many, and each would be made anew
-                        "SELECT mine.id, mine.supplier_id, theirs.id, theirs.supplier_id "
-                        f"FROM {table.name} AS mine JOIN {other.name} AS theirs "  # noqa: S608
+                        "SELECT mine.id, mine.supplier_id, theirs.id, theirs.supplier_id "  # noqa: S608
+                        f"FROM {table.name} AS mine JOIN {other.name} AS theirs "
                         f"ON theirs.{key.column.name} = mine.{column.name} "
                         "WHERE mine.supplier_id <> theirs.supplier_id"
                     )
