@@ -5,14 +5,15 @@ session carries a `Scope`, and a session without one can neither read nor write 
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from itertools import islice
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy import (
@@ -29,6 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
 from sqlalchemy.sql.base import ExecutableOption
+
+T = TypeVar("T")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -184,16 +187,6 @@ def end_reading(token: Token[bool]) -> None:
     _reading.reset(token)
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """In here nothing is written: see `begin_reading`."""
-    token = begin_reading()
-    try:
-        yield
-    finally:
-        end_reading(token)
-
-
 def prepare_engine(engine: Engine) -> Engine:
     """Give `engine` the durability and locking this project promises; returns the same engine.
 
@@ -227,8 +220,44 @@ def open_engine(url: str) -> Engine:
     return prepare_engine(create_engine(url, pool_pre_ping=not url.startswith("sqlite")))
 
 
+def chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
+    """In pieces that fit one IN list: SQLite's oldest limit is 999 values."""
+    rest = iter(values)
+    while piece := list(islice(rest, size)):
+        yield piece
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Engine]:
+    """The engine of one command, its connections closed at the end."""
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def open_session(engine: Engine, scope: Scope = EVERYTHING) -> TenantSession:
     """A session for jobs and commands; the caller commits once."""
     session = TenantSession(engine, expire_on_commit=False)
     set_scope(session, scope)
     return session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[TenantSession]:
+    """One transaction over all suppliers, committed at the end, rolled back on any error."""
+    with open_session(engine) as session:
+        yield session
+        session.commit()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[TenantSession]:
+    """A snapshot of all suppliers to read from for as long as it takes; writers go on meanwhile."""
+    token = begin_reading()
+    try:
+        with open_session(engine) as session:
+            yield session
+    finally:
+        end_reading(token)

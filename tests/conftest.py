@@ -20,6 +20,7 @@ from portal.db import TenantSession, open_engine, open_session
 from portal.models import metadata
 from portal.settings import Settings
 from tests.factories import Make, RecordingQueue
+from tests.factories.databases import emptied
 from tests.factories.signing_in import Browser, signed_in_client
 
 
@@ -47,11 +48,24 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def database() -> str:
+    """`sqlite` or `postgresql`: tests of a module say so by a mark of tests/factories/databases.py."""
+    return "sqlite"
+
+
+@pytest.fixture
+def database_url(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if database == "postgresql":
+        return emptied(request.getfixturevalue("postgresql"))
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
     return Settings(
         var_dir=tmp_path / "var",
         secret_key="a key for tests that is long enough to be accepted",
-        database_url=f"sqlite:///{tmp_path / 'test.db'}",
+        database_url=database_url,
     )
 
 

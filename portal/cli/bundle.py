@@ -9,7 +9,7 @@ import click
 from sqlalchemy import select
 
 from portal.adapters.blobs import LocalBlobStore
-from portal.db import open_engine, open_session, reading
+from portal.db import connected, reading
 from portal.errors import NotFound
 from portal.ledger import logs, witnesses
 from portal.reports.bundles.write import write_bundle
@@ -45,27 +45,21 @@ def bundle_command(assessment: str, digests_only: bool, output: Path | None) -> 
 
 def _write(assessment: str, file: BinaryIO, *, digests_only: bool) -> None:
     settings = load_settings()
-    engine = open_engine(settings.database)
-    try:
-        # The portal goes on serving, and what is read is of one moment.
-        with reading(), open_session(engine) as session:
-            if assessment.startswith("case:"):
-                number = assessment.removeprefix("case:")
-                case = session.scalars(
-                    select(Case).where(Case.number == (int(number) if number.isdecimal() else -1))
-                ).first()
-                if case is None:
-                    raise NotFound(f"there is no case {number}")
-                assessment = case_assessment_id(session, case)
-            write_bundle(
-                session,
-                LocalBlobStore(settings.store),
-                assessment,
-                file,
-                policy=logs.policy_text(
-                    session, settings.public_url, witnesses.configured(settings.witnesses)
-                ),
-                digests_only=digests_only,
-            )
-    finally:
-        engine.dispose()
+    # The portal goes on serving, and what is read is of one moment.
+    with connected(settings.database) as engine, reading(engine) as session:
+        if assessment.startswith("case:"):
+            number = assessment.removeprefix("case:")
+            case = session.scalars(
+                select(Case).where(Case.number == (int(number) if number.isdecimal() else -1))
+            ).first()
+            if case is None:
+                raise NotFound(f"there is no case {number}")
+            assessment = case_assessment_id(session, case)
+        write_bundle(
+            session,
+            LocalBlobStore(settings.store),
+            assessment,
+            file,
+            policy=logs.policy_text(session, settings.public_url, witnesses.configured(settings.witnesses)),
+            digests_only=digests_only,
+        )

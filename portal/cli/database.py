@@ -4,9 +4,9 @@ import click
 from alembic import command
 from alembic.config import Config
 from dbos import run_dbos_database_migrations
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
-from portal.db import open_engine
+from portal.db import connected
 from portal.files import data_folder
 from portal.settings import Settings, load_settings
 
@@ -20,11 +20,8 @@ def alembic_config() -> Config:
 def upgrade_database(settings: Settings) -> None:
     """Create or upgrade the tables of the portal and of the job engine. Safe to repeat."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.database)
-    try:
+    with connected(settings.database) as engine:
         migrate(engine)
-    finally:
-        engine.dispose()
     run_dbos_database_migrations(settings.database)
 
 
@@ -50,4 +47,4 @@ def db_group() -> None: ...
 def upgrade_command() -> None:
     settings = load_settings()
     upgrade_database(settings)
-    click.echo(f"The database is up to date: {open_engine(settings.database).url!r}")
+    click.echo(f"The database is up to date: {make_url(settings.database)!r}")

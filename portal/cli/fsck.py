@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from portal.adapters.blobs import LocalBlobStore
 from portal.cli.ledger import signer_faults
 from portal.clock import SystemClock
-from portal.db import open_engine, open_session, reading
+from portal.db import connected, open_session, reading
 from portal.ledger import witnesses
 from portal.ledger.service import Fault
 from portal.reports.consistency import examine
@@ -32,11 +32,14 @@ PAUSE_SECONDS = 1.0
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
-    """Exit status 0 when everything agrees, 1 when something does not."""
+    """Exit status 0 when everything agrees, 1 when something does not; it and those who write never wait for
+    each other."""
     settings = load_settings()
-    engine = open_engine(settings.database)
     faults = []
-    with reading(), open_session(engine) as session:  # fsck never waits for writers, nor they for it
+    with (
+        connected(settings.database) as engine,
+        reading(engine) as session,
+    ):  # never waits for writers, nor they
         found = chain(
             _memory(settings, engine),
             examine(
@@ -54,7 +57,6 @@ def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
             faults.append({"where": fault.where, "fault": fault.text})
             if not as_json:
                 click.echo(f"{fault.where}: {fault.text}")
-    engine.dispose()
     if as_json:
         click.echo(json.dumps({"version": 1, "clean": not faults, "faults": faults}, indent=2))
     else:

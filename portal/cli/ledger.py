@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from portal.adapters.keys import signer_in
 from portal.cli.database import prepare
 from portal.clock import SystemClock
-from portal.db import TenantSession, open_engine, open_session
+from portal.db import TenantSession, connected, writing
 from portal.errors import Conflict, LedgerError
 from portal.ledger import logs, stamps, witnesses
 from portal.ledger.audit import compare_keys, compare_memory
@@ -30,13 +30,8 @@ def ledger_group() -> None: ...
 def open_ledger(settings: Settings) -> Iterator[TenantSession]:
     """A session that is committed at the end."""
     prepare(settings)
-    engine = open_engine(settings.database)
-    try:
-        with open_session(engine) as session:
-            yield session
-            session.commit()
-    finally:
-        engine.dispose()
+    with connected(settings.database) as engine, writing(engine) as session:
+        yield session
 
 
 def origin_of(settings: Settings, number: int) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 from sqlalchemy import select
@@ -13,31 +11,22 @@ from portal.accounts.models import User
 from portal.accounts.service import is_admitted
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import SystemClock
-from portal.db import TenantSession, open_engine, open_session, reading
+from portal.db import TenantSession, connected, open_session, reading
 from portal.errors import NotFound
 from portal.formats import day
 from portal.retention import service
-from portal.settings import Settings, load_settings
+from portal.settings import load_settings
 
 
 @click.group("retention", help="What the retention rules would let go, and its deletion.")
 def retention_group() -> None: ...
 
 
-@contextmanager
-def _opened(settings: Settings) -> Iterator[TenantSession]:
-    engine = open_engine(settings.database)
-    try:
-        with open_session(engine) as session:
-            yield session
-    finally:
-        engine.dispose()
-
-
 @retention_group.command("preview", help="List what would go, and the digest that names this list.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def preview_command(as_json: bool) -> None:
-    with reading(), _opened(load_settings()) as session:  # never waits for writers, nor they for it
+    # It never waits for writers, nor they for it.
+    with connected(load_settings().database) as engine, reading(engine) as session:
         found = service.preview(session, SystemClock())
     if as_json:
         click.echo(
@@ -84,7 +73,7 @@ def preview_command(as_json: bool) -> None:
 def apply_command(digest: str, email: str) -> None:
     settings = load_settings()
     clock, store = SystemClock(), LocalBlobStore(settings.store)
-    with _opened(settings) as session:
+    with connected(settings.database) as engine, open_session(engine) as session:
         actor = _actor(session, email)
         done = service.delete(session, actor, clock, digest=digest)
         session.commit()

@@ -1,14 +1,12 @@
 """Whether the bytes of evidence may still be read: they may be deleted by a rule, or damaged in the store."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
+from portal.db import chunks
 from portal.evidence.models import Damage, Evidence, Tombstone
-
-_CHUNK: Final = 500  # ids in one IN list
 
 
 def alive() -> ColumnElement[bool]:
@@ -37,7 +35,3 @@ def unusable(session: Session, evidence_ids: Iterable[str]) -> dict[str, str]:
         for tombstone in session.scalars(select(Tombstone).where(Tombstone.id.in_(ids))):
             found[tombstone.id] = tombstone.told
     return found
-
-
-def chunks(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]

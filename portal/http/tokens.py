@@ -10,7 +10,7 @@ from werkzeug.exceptions import Unauthorized
 from portal.accounts.actors import Actor, actor_of
 from portal.accounts.models import ApiToken
 from portal.accounts.service import usable_token
-from portal.db import begin_reading, end_reading, open_session
+from portal.db import open_session, reading
 from portal.http.context import db, parts
 from portal.http.limits import hit
 
@@ -46,17 +46,13 @@ def _resolve(token: str) -> tuple[Actor, str] | None:
     # A session of its own, closed before the request's begins: noting the use must neither wait for the
     # request's write lock nor be undone with it.
     clock = parts().clock
-    reading = begin_reading()
-    try:
-        with open_session(db.engine) as session:
-            found = usable_token(session, clock, token)
-            if found is None:
-                return None
-            row, maker = found
-            actor = actor_of(maker, "api", row.scopes)
-            stale = row.last_used_at is None or clock.now() - row.last_used_at >= TOUCH_AFTER
-    finally:
-        end_reading(reading)
+    with reading(db.engine) as session:
+        found = usable_token(session, clock, token)
+        if found is None:
+            return None
+        row, maker = found
+        actor = actor_of(maker, "api", row.scopes)
+        stale = row.last_used_at is None or clock.now() - row.last_used_at >= TOUCH_AFTER
     if stale:
         with open_session(db.engine) as session:
             session.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=clock.now()))

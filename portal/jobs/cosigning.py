@@ -7,9 +7,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.accounts.read import administrators
 from portal.adapters.http import HttpClient
-from portal.db import TenantSession
+from portal.db import TenantSession, reading, writing
 from portal.errors import LotgateError
-from portal.jobs.tasks import Bench, reading, signs_here, writing
+from portal.jobs.tasks import Bench, signs_here
 from portal.ledger import witnesses
 from portal.notices.service import queue_mail
 
@@ -32,7 +32,7 @@ class Cosigning:
             return
         if not signs_here(self.bench):
             return
-        with reading(self.bench) as session:
+        with reading(self.bench.engine) as session:
             due = witnesses.due(session, self.bench.clock, witnesses.addressed(policy))
         for one in due:
             thread = self._asking.get(one.witness.url)
@@ -55,8 +55,8 @@ class Cosigning:
 
 def ask(bench: Bench, http: HttpClient, witness: witnesses.Witness, number: int) -> None:
     """Ask one witness about one log, keep what it answered, log what does not hold; mail on an alarm."""
-    checkpoint, came = witnesses.ask(lambda: reading(bench), bench.clock, http, witness, number)
-    with writing(bench) as session:
+    checkpoint, came = witnesses.ask(lambda: reading(bench.engine), bench.clock, http, witness, number)
+    with writing(bench.engine) as session:
         new = witnesses.record(session, bench.clock, witness, checkpoint, came)
         if new and came.alarm:
             _mail_administrators(bench, session, witness, came.troubles)

@@ -15,8 +15,9 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from portal.db import reading, writing
 from portal.jobs.models import DutyLoan
-from portal.jobs.tasks import Bench, reading, writing
+from portal.jobs.tasks import Bench
 
 SECONDS: Final = 30
 _RENEWED: Final = timedelta(seconds=SECONDS * 2 / 3)  # before its end, so that a busy moment loses none
@@ -42,12 +43,12 @@ class Duties:
         if now < self._until.get(duty, now) - _RENEWED:
             return True
         self._until.pop(duty, None)
-        with reading(self._bench) as session:
+        with reading(self._bench.engine) as session:
             loan = session.get(DutyLoan, duty.value)
         if (loan and loan.executor_id != self._executor_id and loan.until > now) or not fit():
             return False
         until = now + timedelta(seconds=SECONDS)
-        with writing(self._bench) as session:
+        with writing(self._bench.engine) as session:
             if not self._take(session, duty, now, until):
                 return False
         self._until[duty] = until
@@ -56,7 +57,7 @@ class Duties:
     def give_back(self) -> None:
         """All of them: the next worker begins at once."""
         self._until.clear()
-        with writing(self._bench) as session:
+        with writing(self._bench.engine) as session:
             session.execute(delete(DutyLoan).where(DutyLoan.executor_id == self._executor_id))
 
     def _take(self, session: Session, duty: Duty, now: datetime, until: datetime) -> bool:

@@ -9,10 +9,11 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from portal.db import reading, writing
 from portal.errors import LotgateError
 from portal.evidence import scrub
 from portal.jobs.duties import Duties, Duty
-from portal.jobs.tasks import Bench, reading, writing
+from portal.jobs.tasks import Bench
 from portal.reassessment.touched import products_of_evidence
 
 LOOK_SECONDS: Final = 5.0
@@ -50,17 +51,17 @@ def run(bench: Bench, ending: threading.Event, duties: Duties) -> None:
 def step(bench: Bench, ending: threading.Event, mine: Callable[[], bool] = lambda: True) -> bool:
     """Read one blob that is due, while that is `mine` to do; False when there is none."""
     days = bench.settings.scrub_days
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         turn = scrub.due(session, bench.clock, days)
         over = turn is None and scrub.is_over(session, bench.clock, days)
     if over:
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             scrub.end_cycle(session, bench.clock, days)
     if turn is None:
         return False
     pace = _slowly(bench.settings.scrub_bytes_per_second, ending, mine)
     wrong = scrub.read_again(bench.store, turn, pace)
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         changed = scrub.record(session, bench.clock, turn, wrong)
         cause = "Damage in the evidence store" if wrong else "Damage in the evidence store is mended"
         for product_id in products_of_evidence(session, changed):

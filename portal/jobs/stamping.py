@@ -7,8 +7,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal.adapters.http import HttpClient
+from portal.db import reading, writing
 from portal.errors import LedgerError, LotgateError
-from portal.jobs.tasks import Bench, reading, writing
+from portal.jobs.tasks import Bench
 from portal.ledger import stamps
 from portal.suppliers import timestamping
 
@@ -26,7 +27,7 @@ class Stamping:
     def look(self) -> None:
         if not self.bench.settings.timestamp_url or (self._asking and self._asking.is_alive()):
             return
-        with reading(self.bench) as session:
+        with reading(self.bench.engine) as session:
             if stamps.due(session, self.bench.clock, _every(self.bench)) is None:
                 return
         self._asking = threading.Thread(target=self._ask, name="stamping", daemon=True)
@@ -46,7 +47,7 @@ class Stamping:
 def stamp_ledger(bench: Bench) -> None:
     """Ask for the time stamp that is due, if one is; keep what holds, remember why what does not."""
     settings = bench.settings
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         checkpoint = stamps.due(session, bench.clock, _every(bench))
         believed = timestamping.entries(session)
     if checkpoint is None or not settings.timestamp_url:
@@ -56,10 +57,10 @@ def stamp_ledger(bench: Bench) -> None:
         stamp = stamps.obtain(http, settings.timestamp_url, checkpoint, believed, bench.clock)
     except LedgerError as error:
         log.warning("no time stamp", log=checkpoint.log, size=checkpoint.size, why=error.message)
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             stamps.failed(session, bench.clock, checkpoint, error.message)
         return
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         stamps.keep(session, stamp)
     log.info("time stamp", log=checkpoint.log, size=checkpoint.size, authority=stamp.authority)
 

@@ -5,8 +5,7 @@ transaction.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
@@ -18,7 +17,7 @@ from portal.accounts.read import administrators
 from portal.adapters.keys import signer_in
 from portal.adapters.mail import MailFolder
 from portal.clock import Clock
-from portal.db import TenantSession, begin_reading, end_reading, open_session
+from portal.db import reading, writing
 from portal.errors import Outdated
 from portal.evidence import service as evidence
 from portal.evidence.ports import BlobStore
@@ -51,25 +50,6 @@ class Bench:
     settings: Settings
 
 
-@contextmanager
-def writing(bench: Bench) -> Iterator[TenantSession]:
-    """One transaction over all suppliers, committed at the end, rolled back on any error."""
-    with open_session(bench.engine) as session:
-        yield session
-        session.commit()
-
-
-@contextmanager
-def reading(bench: Bench) -> Iterator[TenantSession]:
-    """A snapshot to read from for as long as it takes; writers go on meanwhile."""
-    token = begin_reading()
-    try:
-        with open_session(bench.engine) as session:
-            yield session
-    finally:
-        end_reading(token)
-
-
 def _by_current_trust(task: Callable[[Bench, str], None]) -> Callable[[Bench, str], None]:
     """A job that examines and then records, done anew where whom to believe changed in between. When that
     happens again and again the job fails as others do: nothing is recorded by what was believed before."""
@@ -91,13 +71,13 @@ def _by_current_trust(task: Callable[[Bench, str], None]) -> Callable[[Bench, st
 @_by_current_trust
 def verify_submission(bench: Bench, submission_id: str) -> None:
     """Verify one submission, assess its product again, open a case where a person is needed."""
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         if not submissions.begin_verification(session, bench.clock, submission_id):
             return
     progress = _progress(bench, submission_id)
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         findings = submissions.examine(session, bench.store, submission_id, progress, _limits(bench))
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         submissions.record(session, bench.clock, findings)
         reassessment.verified(session, bench.clock, submission_id, claim_days=bench.settings.claim_days)
     log.info("verified", submission=submission_id)
@@ -105,7 +85,7 @@ def verify_submission(bench: Bench, submission_id: str) -> None:
 
 def assess(bench: Bench, product_id: str, cause: str = "Evidence was withdrawn") -> None:
     """Assess one product again: something about its evidence is otherwise."""
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         review.assess(
             session,
             bench.clock,
@@ -120,9 +100,9 @@ def assess(bench: Bench, product_id: str, cause: str = "Evidence was withdrawn")
 @_by_current_trust
 def reassess(bench: Bench, notice_id: str) -> None:
     """Find what one change touches, verify and assess it again, open cases for what changed."""
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         examined = reassessment.examine(session, bench.store, notice_id, _limits(bench))
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         reassessment.handle(
             session,
             bench.clock,
@@ -137,18 +117,18 @@ def reassess(bench: Bench, notice_id: str) -> None:
 
 def deliver_mail(bench: Bench) -> None:
     """Deliver what waits in the outbox."""
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         if not notices.waiting(session, limit=1):
             return
     carrier = MailFolder(bench.settings.mail)
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         for message in notices.waiting(session):
             notices.deliver(bench.clock, carrier, message)
 
 
 def signs_here(bench: Bench) -> bool:
     """Whether this host has the keys of the newest log."""
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         newest = ledger.newest_log(session)
     if newest is None:
         return False
@@ -157,23 +137,23 @@ def signs_here(bench: Bench) -> bool:
 
 def publish_ledger(bench: Bench) -> None:
     """Sign a checkpoint over what waits in the ledger, on the host that has the keys."""
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         found = ledger.open_log(session)
         if found is None or not ledger.pending(session):
             return
         signer = signer_in(bench.settings, found.number, found.origin)
     if signer.keys.exists(Purpose.LOG_ED25519):
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             ledger.publish(session, bench.clock, signer)
 
 
 def tell_unsigned(bench: Bench) -> None:
     """Mail administrators, once a day at most, while entries wait for a checkpoint that nobody signs."""
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         since = ledger.overdue_since(session, bench.clock)
         if since is None or notices.queued_since(session, UNSIGNED, bench.clock.now() - timedelta(days=1)):
             return
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         subject = "The transparency log is not signed any more"
         body = (
             f"Entries of the ledger wait for a checkpoint since {since:%Y-%m-%d %H:%M} UTC: of those\n"
@@ -192,23 +172,23 @@ def daily(bench: Bench) -> None:
     """What falls due by date: changes that nobody handled, re-assessments, expired uploads, orphans in the
     store."""
     settings = bench.settings
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         for notice_id in reassessment.unhandled(session, bench.clock):
             bench.jobs.enqueue(session, "reassess", notice_id)
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         due = reassessment.due(session, bench.clock, settings.reassess_days)
     for product_id, reason in due:
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             reassessment.fall_due(session, bench.clock, product_id, reason, claim_days=settings.claim_days)
     remove_bytes(bench)
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         evidence.sweep(session, bench.clock, bench.store, bench.settings.store / "spool")
 
 
 def remove_bytes(bench: Bench) -> None:
     """Take what was deleted out of the store, in short transactions that let others write between them."""
     while True:
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             if not retention.remove_bytes(session, bench.clock, bench.store):
                 return
         time.sleep(retention.PAUSE_SECONDS)
@@ -228,11 +208,11 @@ def give_up(bench: Bench, job: str, arguments: tuple[str, ...], why: str) -> Non
     """A job has failed for good: make that visible where people look. Safe to repeat."""
     if job != "verify_submission" or not arguments:
         return
-    with reading(bench) as session:
+    with reading(bench.engine) as session:
         submission = session.get(Submission, arguments[0])
         if submission is None or not submissions.is_pending(submission):
             return
-    with writing(bench) as session:
+    with writing(bench.engine) as session:
         if submissions.mark_failed(session, bench.clock, arguments[0], why):
             reassessment.verified(session, bench.clock, arguments[0], claim_days=bench.settings.claim_days)
 
@@ -251,7 +231,7 @@ def _progress(bench: Bench, submission_id: str) -> Callable[[int, int, str], Non
         if time.monotonic() - last < PROGRESS_SECONDS:
             return
         last = time.monotonic()
-        with writing(bench) as session:
+        with writing(bench.engine) as session:
             session.execute(
                 update(Submission)
                 .where(Submission.id == submission_id)

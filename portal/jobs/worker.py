@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import Clock, SystemClock, today
-from portal.db import open_engine, open_session
+from portal.db import open_engine, writing
 from portal.errors import LotgateError
 from portal.jobs import scrubbing
 from portal.jobs.cosigning import Cosigning
@@ -171,19 +171,17 @@ class Worker:
             log.warning("housekeeping", duty=act.__qualname__, error=str(error))
 
     def _say_alive(self) -> None:
-        with open_session(self.engine) as session:
+        with writing(self.engine) as session:
             session.merge(WorkerHost(executor_id=self.executor_id, seen_at=self.clock.now()))
-            session.commit()
 
     def _take_over_lost_hosts(self) -> None:
         limit = self.clock.now() - timedelta(seconds=MISSING_SECONDS)
-        with open_session(self.engine) as session:
+        with writing(self.engine) as session:
             lost = list(session.scalars(select(WorkerHost).where(WorkerHost.seen_at < limit)))
             names = [host.executor_id for host in lost if host.executor_id != self.executor_id]
             for host in lost:
                 if host.executor_id in names:
                     session.delete(host)
-            session.commit()
         if names:
             log.info("taking over the jobs of lost hosts", hosts=names)
             # DBOS offers this verb to its own management service only; there is no public name for it.
@@ -206,6 +204,5 @@ class Worker:
             give_up(self.bench, status.name, arguments, why)
 
     def _daily(self) -> None:
-        with open_session(self.engine) as session:
+        with writing(self.engine) as session:
             self.bench.jobs.enqueue(session, "daily", key=str(today(self.clock)))
-            session.commit()

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import rfc8785
@@ -28,6 +29,13 @@ def digest(text: str) -> str:
 def digest_of(document: Any) -> str:
     """How a document is told in the ledger: `sha256:<hex>` of its canonical JSON (RFC 8785)."""
     return "sha256:" + hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
+def told(value: object) -> object:
+    """A column's value as entries have it: times and days as text (RFC 3339), all else as it is."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def link(previous: str, body: bytes) -> str:

@@ -4,14 +4,14 @@ The checks are those stored with the assessment. Rows that can go on changing (a
 units, distrust) are told as they were at `latest`, the newest moment that the report tells.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from portal.db import chunks
 from portal.evidence.models import Evidence
 from portal.formats import day, words
 from portal.ledger.models import Entry
@@ -51,16 +51,7 @@ CUSTODY_MAX = 50
 BATCHES_MAX = 50
 FAILURES_MAX = 50
 EVIDENCE_MAX = 200
-_CHUNK = 500
 _ORDER = {outcome: rank for rank, outcome in enumerate(("fail", "unreadable", "not_run", "warn", "pass"))}
-
-T = TypeVar("T")
-
-
-def chunks(ids: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`ids` in pieces that fit one IN list."""
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from portal.accounts.actors import Actor
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.clock import Clock, rfc3339
-from portal.db import new_id
+from portal.db import chunks, new_id
 from portal.errors import InvalidInput, NotAllowed, NotFound, Problem
 from portal.evidence.models import Evidence
-from portal.evidence.state import chunks, unusable
+from portal.evidence.state import unusable
 from portal.ledger import logs
 from portal.ledger import service as ledger
 from portal.ledger.models import Entry

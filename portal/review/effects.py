@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.models import User
 from portal.clock import Clock
+from portal.db import chunks
 from portal.evidence.models import Evidence
 from portal.ledger import service as ledger
 from portal.notices.service import queue_mail
-from portal.policy.codec import canonical, digest
 from portal.policy.facts import Facts
 from portal.policy.model import Rating
 from portal.review.assessing import settle
@@ -71,7 +71,7 @@ def record(
             ],
             "evidence": evidence[:_LISTED_MAX],
             "evidence_count": len(evidence),
-            "evidence_digest": digest(canonical(evidence)),
+            "evidence_digest": ledger.digest_of(evidence),
         },
         supplier_id=decision.supplier_id,
     )
@@ -104,18 +104,14 @@ def evidence_digests(session: Session, assessment: Assessment) -> list[str]:
         for answer in Facts.from_json(assessment.facts).answers.values()
         for file in answer.evidence
     }
-    for row in _chunks(assessed_submissions(assessment)):
+    for ids in chunks(assessed_submissions(assessment)):
         for sha256 in session.scalars(
             select(Evidence.sha256)
             .join(Attachment, Attachment.evidence_id == Evidence.id)
-            .where(Attachment.submission_id.in_(row))
+            .where(Attachment.submission_id.in_(ids))
         ):
             found.add(f"sha256:{sha256}")
     return sorted(found)
-
-
-def _chunks(ids: Sequence[str], size: int = 500) -> list[Sequence[str]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def ask(session: Session, clock: Clock, case: Case, asked: Sequence[ChangeRequest], answer_by: date) -> None:
@@ -139,7 +135,7 @@ def close(session: Session, clock: Clock, case: Case, decision: Decision, assess
     """Put a decision that ends its case into effect."""
     rows = [
         row
-        for ids in _chunks(assessed_submissions(assessment))
+        for ids in chunks(assessed_submissions(assessment))
         for row in session.scalars(select(Submission).where(Submission.id.in_(ids)))
     ]
     decision.settled_id = assessment.id  # from here on the decision counts as the product's newest
@@ -190,7 +186,7 @@ def _refuse(session: Session, clock: Clock, decision: Decision, rows: Sequence[S
         submissions.refuse(session, clock, row, decision.id)
     for release in _releases(session, rows):
         firmware.take_back(session, clock, release)
-    for ids in _chunks([row.id for row in rows]):
+    for ids in chunks([row.id for row in rows]):
         for lot in session.scalars(select(Lot).where(Lot.submission_id.in_(ids))):
             lot.live = False
 
@@ -198,7 +194,7 @@ def _refuse(session: Session, clock: Clock, decision: Decision, rows: Sequence[S
 def _releases(session: Session, rows: Sequence[Submission]) -> list[FirmwareRelease]:
     return [
         release
-        for ids in _chunks([row.id for row in rows])
+        for ids in chunks([row.id for row in rows])
         for release in session.scalars(select(FirmwareRelease).where(FirmwareRelease.submission_id.in_(ids)))
     ]
 

@@ -11,8 +11,9 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from portal.clock import Clock, today
+from portal.db import chunks
 from portal.evidence.models import Evidence
-from portal.evidence.state import chunks, spoilt, unusable
+from portal.evidence.state import spoilt, unusable
 from portal.policy.facts import (
     AnswerFact,
     ChangeFact,
@@ -34,7 +35,6 @@ from portal.suppliers.models import Entity, Product
 from portal.verification import Outcome
 
 JUDGED = (SubmissionState.VERIFIED, SubmissionState.ACCEPTED, SubmissionState.FAILED)
-_CHUNK = 500  # ids in one IN list
 
 
 def gather(
@@ -114,9 +114,9 @@ def _older_firmware(session: Session, judged: Sequence[Submission]) -> set[str]:
     """Releases that are neither accepted nor the newest of their component."""
     releases: dict[str, FirmwareRelease] = {}
     ids = [row.id for row in judged if row.kind is SubmissionKind.FIRMWARE]
-    for start in range(0, len(ids), _CHUNK):
+    for some in chunks(ids):
         for release in session.scalars(
-            select(FirmwareRelease).where(FirmwareRelease.submission_id.in_(ids[start : start + _CHUNK]))
+            select(FirmwareRelease).where(FirmwareRelease.submission_id.in_(some))
         ):
             releases[release.submission_id] = release
     newest = {
@@ -151,13 +151,11 @@ def _checks(session: Session, live: Sequence[Submission]) -> tuple[CheckFact, ..
     by_id = {row.id: row for row in live if row.state is not SubmissionState.FAILED}
     ids = list(by_id)
     lost_files = _spoilt(session, ids)
-    for start in range(0, len(ids), _CHUNK):
+    for some in chunks(ids):
         for record in session.scalars(
             select(CheckRecord)
             .join(Submission, Submission.id == CheckRecord.submission_id)
-            .where(
-                CheckRecord.submission_id.in_(ids[start : start + _CHUNK]), CheckRecord.run == Submission.run
-            )
+            .where(CheckRecord.submission_id.in_(some), CheckRecord.run == Submission.run)
         ):
             row, why = by_id[record.submission_id], lost_files.get(record.submission_id)
             lost = why is not None and record.outcome is Outcome.PASS

@@ -25,6 +25,7 @@ from portal.submissions.findings import (
     trust_of_last,
 )
 from portal.submissions.firmware import service as firmware
+from portal.submissions.lots import checks as lot_checks
 from portal.submissions.lots import service as lots
 from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
 from portal.submissions.ports import JobQueue
@@ -386,7 +387,7 @@ def _recheck_lot(session: Session, clock: Clock, about: Submission) -> None:
     if submission.outcome is None or submission.state is SubmissionState.WITHDRAWN or is_pending(submission):
         return
     session.flush()
-    fresh, last = lots.attested_check(session, lot), newest_checks(session, submission)
+    fresh, last = lot_checks.attested(session, lot), newest_checks(session, submission)
     if all(Check(row.check_id, row.outcome, row.reason) != fresh for row in last):
         checks = (Check(row.check_id, row.outcome, row.reason) for row in last)
         before, trust_before = submission.outcome, trust_of_last(session, submission)

@@ -293,10 +293,10 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _enter(session: Session, clock: Clock, kind: str, key: SigningKey, body: dict[str, Any]) -> None:
-    ledger.append(session, clock, kind, key.id, key_facts(key) | body, supplier_id=key.supplier_id)
+    ledger.append(session, clock, kind, key.id, key_says(key) | body, supplier_id=key.supplier_id)
 
 
-def key_facts(key: SigningKey) -> dict[str, Any]:
+def key_says(key: SigningKey) -> dict[str, Any]:
     """What every entry about a key says of it: `key` is the digest of its text, `options` how it signs."""
     return {
         "label": key.label,

@@ -77,11 +77,11 @@ def create_supplier(
     session.flush()
     session.add(supplier)
     session.flush()
-    ledger.append(session, clock, "supplier.created", supplier.id, supplier_facts(supplier), supplier.id)
+    ledger.append(session, clock, "supplier.created", supplier.id, supplier_says(supplier), supplier.id)
     return supplier
 
 
-def supplier_facts(supplier: Supplier) -> dict[str, object]:
+def supplier_says(supplier: Supplier) -> dict[str, object]:
     """What the ledger entry of a new supplier says of it."""
     return {"name": supplier.name, "country": supplier.country}
 
@@ -132,17 +132,17 @@ def create_product(
     )
     session.add(product)
     session.flush()
-    ledger.append(session, clock, "product.created", product.id, product_facts(product), supplier_id=owner)
+    ledger.append(session, clock, "product.created", product.id, product_says(product), supplier_id=owner)
     sampling.commit(session, clock, product)
     for component in components:
         add_component(session, actor, clock, product.id, name=component)
     return product
 
 
-def product_facts(product: Product) -> dict[str, object]:
+def product_says(product: Product) -> dict[str, object]:
     """What the ledger entry of a new product says of it; a change of it says what is new."""
     names = ("model", "name", "chemistry", "tier", "limits", "end_of_sale", "end_of_support")
-    return {name: _told(getattr(product, name)) for name in names}
+    return {name: ledger.told(getattr(product, name)) for name in names}
 
 
 def update_product(
@@ -160,7 +160,7 @@ def update_product(
         value = _kept(given)
         if getattr(product, field) != value:
             setattr(product, field, value)
-            changed[field] = _told(value)
+            changed[field] = ledger.told(value)
     if changed:
         session.flush()
         body = {"changes": changed, "by": actor.user_id}
@@ -191,13 +191,13 @@ def add_component(session: Session, actor: Actor, clock: Clock, product_id: str,
         clock,
         "component.added",
         component.id,
-        component_facts(component),
+        component_says(component),
         supplier_id=product.supplier_id,
     )
     return component
 
 
-def component_facts(component: Component) -> dict[str, object]:
+def component_says(component: Component) -> dict[str, object]:
     """What the ledger entry of a component says of it."""
     return {"product": component.product_id, "name": component.name}
 
@@ -233,10 +233,6 @@ def remove_entity(session: Session, actor: Actor, clock: Clock, entity_id: str) 
     session.flush()
 
 
-def _told(value: object) -> object:
-    return value.isoformat() if isinstance(value, date) else value
-
-
 def _kept(value: object) -> object:
     if isinstance(value, str):
         return value.strip() or None
@@ -246,10 +242,10 @@ def _kept(value: object) -> object:
 
 
 def _enter_entity(session: Session, clock: Clock, kind: str, entity: Entity) -> None:
-    ledger.append(session, clock, kind, entity.id, entity_facts(entity), supplier_id=entity.supplier_id)
+    ledger.append(session, clock, kind, entity.id, entity_says(entity), supplier_id=entity.supplier_id)
 
 
-def entity_facts(entity: Entity) -> dict[str, object]:
+def entity_says(entity: Entity) -> dict[str, object]:
     """What the ledger says of a company in a supplier's chain."""
     return {"role": entity.role.value, "name": entity.name, "country": entity.country}
 

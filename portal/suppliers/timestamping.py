@@ -63,7 +63,7 @@ def add_authority(
     )
     session.add(row)
     session.flush()
-    ledger.append(session, clock, ADDED, row.id, facts(row) | {"by": actor.user_id})
+    ledger.append(session, clock, ADDED, row.id, says(row) | {"by": actor.user_id})
     return row
 
 
@@ -78,7 +78,7 @@ def remove_authority(session: Session, actor: Actor, clock: Clock, authority_id:
         raise NotFound("There is no such time-stamp authority.")
     row.removed_by, row.removed_at = actor.user_id, clock.now()
     session.flush()
-    about = facts(row) | {"added": rfc3339(row.added_at)}
+    about = says(row) | {"added": rfc3339(row.added_at)}
     ledger.append(session, clock, REMOVED, row.id, about | {"by": actor.user_id})
     return row
 
@@ -105,7 +105,7 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def facts(row: TimestampAuthority) -> dict[str, object]:
+def says(row: TimestampAuthority) -> dict[str, object]:
     """What the entries of its addition and its removal say of it."""
     return {
         "label": row.label,

@@ -19,7 +19,7 @@ from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
-from portal.db import TenantSession, begin_reading, end_reading, new_id, open_engine, open_session
+from portal.db import TenantSession, new_id, open_engine, open_session, reading
 from portal.evidence.models import Evidence
 from portal.ledger.service import append
 from portal.models import metadata
@@ -133,12 +133,8 @@ def _deliver(session: TenantSession, products: list[Product], count: int) -> Non
 
 
 def _seen(engine: Engine) -> Preview:
-    token = begin_reading()
-    try:
-        with open_session(engine) as session:
-            return preview(session, CLOCK)
-    finally:
-        end_reading(token)
+    with reading(engine) as session:
+        return preview(session, CLOCK)
 
 
 def _preview(engine: Engine) -> float:

@@ -13,7 +13,7 @@ from portal.clock import FixedClock
 from portal.db import new_id
 from portal.ledger.service import append
 from portal.suppliers.models import Component, Product, Supplier
-from portal.suppliers.service import component_facts, product_facts, supplier_facts
+from portal.suppliers.service import component_says, product_says, supplier_says
 
 T = TypeVar("T")
 _count = itertools.count(1)
@@ -39,7 +39,7 @@ class Make:
             Organisation(kind=OrganisationKind.SUPPLIER, name=name, created_at=self.clock.now())
         )
         supplier = self._add(Supplier(id=organisation.id, name=name, created_at=self.clock.now(), **values))
-        self._enter("supplier.created", supplier, supplier_facts(supplier), supplier.id)
+        self._enter("supplier.created", supplier, supplier_says(supplier), supplier.id)
         return supplier
 
     def user(
@@ -76,14 +76,14 @@ class Make:
         number = next(_count)
         values = {"model": f"M-{number}", "name": f"Product {number}", "tier": 2} | values
         product = self._add(Product(supplier_id=supplier.id, created_at=self.clock.now(), **values))
-        self._enter("product.created", product, product_facts(product), supplier.id)
+        self._enter("product.created", product, product_says(product), supplier.id)
         for name in components:
             component = self._add(
                 Component(
                     supplier_id=supplier.id, product_id=product.id, name=name, created_at=self.clock.now()
                 )
             )
-            self._enter("component.added", component, component_facts(component), supplier.id)
+            self._enter("component.added", component, component_says(component), supplier.id)
         self.session.refresh(product)
         self.session.commit()
         return product

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from portal.cli.database import upgrade_database
 from portal.cli.serve import web_command_line
 from portal.clock import FixedClock
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.settings import Settings
 from portal.suppliers.models import Supplier
 from tests.factories import Make
@@ -81,12 +81,8 @@ class Portal:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """What the server has committed by now; never holds the write lock."""
-        token = begin_reading()
-        try:
-            with open_session(self.engine) as session:
-                yield session
-        finally:
-            end_reading(token)
+        with reading(self.engine) as session:
+            yield session
 
     def pids(self) -> list[int]:
         """The server's own processes: the arbiter and its workers."""

@@ -23,7 +23,7 @@ from portal.adapters.keys import signer_in
 from portal.cli.database import upgrade_database
 from portal.cli.ledger import create_log, signer_faults
 from portal.clock import SystemClock
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.ledger import logs
 from portal.ledger.models import Entry
 from portal.ledger.service import append
@@ -132,23 +132,19 @@ def appender(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterat
 
 def faults(settings: Settings, *, memory: bool) -> list[str]:
     engine = open_engine(settings.database)
-    token = begin_reading()
-    try:
-        with open_session(engine) as session:
-            found = list(
-                examine(
-                    session,
-                    SystemClock(),
-                    LocalBlobStore(settings.store),
-                    settings.store / "spool",
-                    deep=True,
-                    tell=lambda _: None,
-                )
+    with reading(engine) as session:
+        found = list(
+            examine(
+                session,
+                SystemClock(),
+                LocalBlobStore(settings.store),
+                settings.store / "spool",
+                deep=True,
+                tell=lambda _: None,
             )
-            if memory:
-                found += signer_faults(settings, session)
-    finally:
-        end_reading(token)
+        )
+        if memory:
+            found += signer_faults(settings, session)
         engine.dispose()
     return [f"{fault.where}: {fault.text}" for fault in found]
 

@@ -12,7 +12,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.accounts.models import RoleName
@@ -22,7 +22,7 @@ from portal.adapters.witness_folder import WitnessFolder
 from portal.cli.database import upgrade_database
 from portal.cli.witness import application
 from portal.clock import FixedClock, SystemClock
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.evidence.models import Scrub
 from portal.jobs.duties import Duty
 from portal.jobs.models import DutyLoan
@@ -34,6 +34,7 @@ from portal.notices.service import queue_mail
 from portal.settings import Settings
 from portal.suppliers import timestamping
 from tests.factories import Make
+from tests.factories.databases import ON_BOTH
 from tests.factories.kept import Kept
 from tests.factories.serving import serving
 from tests.factories.tsa import Authority, authority
@@ -45,7 +46,7 @@ THINKING_SECONDS = (
 )
 WAIT_SECONDS = 120
 Answered = tuple[int, dict[str, str], bytes]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, ON_BOTH]
 
 
 class Shared:
@@ -159,31 +160,18 @@ class Shared:
     def until(self, what: str, ask: Callable[[Session], object]) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
-            token = begin_reading()
-            try:
-                with open_session(self.engine) as session:
-                    if ask(session):
-                        return
-            finally:
-                end_reading(token)
+            with reading(self.engine) as session:
+                if ask(session):
+                    return
             told = "\n".join(log.read_text()[-3000:] for log in self.logs)
             assert time.monotonic() < deadline, f"{what} took too long:\n{told}"
             time.sleep(0.1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shared]:
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql")
-        engine = open_engine(url)
-        with engine.begin() as connection:
-            for schema in ("public", "dbos"):
-                connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
+@pytest.fixture
+def shared(database_url: str, tmp_path: Path) -> Iterator[Shared]:
     with ExitStack() as stack:
-        yield Shared(tmp_path, url, stack)
+        yield Shared(tmp_path, database_url, stack)
 
 
 def everything_cosigned(session: Session) -> bool:

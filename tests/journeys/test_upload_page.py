@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select
 
 from portal.accounts.models import RoleName
 from portal.cli.demo.stage import Login
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_engine, reading
 from portal.evidence.models import Upload, UploadState
 from portal.suppliers import service as suppliers
 from tests.journeys.browsing import Site, needs_chromium, scene
@@ -119,12 +119,8 @@ class Works:
 
     def upload(self) -> Upload | None:
         """The newest one, as the server has committed it."""
-        token = begin_reading()
-        try:
-            with open_session(self.engine) as session:
-                return session.scalars(select(Upload).order_by(Upload.created_at.desc())).first()
-        finally:
-            end_reading(token)
+        with reading(self.engine) as session:
+            return session.scalars(select(Upload).order_by(Upload.created_at.desc())).first()
 
     def begun(self, page: Page, at_least: int = 4 * MIB) -> int:
         """Wait until so many bytes of the newest upload are recorded; how many are."""

@@ -23,7 +23,7 @@ from portal.accounts.actors import Actor
 from portal.adapters.blobs import LocalBlobStore
 from portal.cli.database import upgrade_database
 from portal.clock import FixedClock
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_engine, open_session, reading
 from portal.evidence import service as evidence
 from portal.jobs.queue import DurableQueue
 from portal.ledger.models import Entry
@@ -115,12 +115,8 @@ class Works:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        token = begin_reading()
-        try:
-            with open_session(self.engine) as session:
-                yield session
-        finally:
-            end_reading(token)
+        with reading(self.engine) as session:
+            yield session
 
     def until(self, what: str, ask: Callable[[Session], T]) -> T:
         """What `ask` answers, once it answers anything true; fails when that takes too long."""

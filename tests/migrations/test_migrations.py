@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -16,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from portal.accounts.models import Organisation, OrganisationKind, User
 from portal.cli.database import alembic_config, migrate
 from portal.clock import FixedClock
-from portal.db import open_engine, open_session
+from portal.db import connected, open_session
 from portal.ledger.leaves import tag
 from portal.ledger.models import Entry, WatchKey
 from portal.ledger.service import append, verify_chain
@@ -33,26 +32,19 @@ from portal.suppliers.models import (
     TimestampAuthority,
 )
 from portal.suppliers.revocation import der
+from tests.factories.databases import ON_BOTH
 from tests.unit.verification.authority import root
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-def sqlite(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'migrated.db'}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    url = sqlite(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgresql")
-    engine = open_engine(url)
-    if request.param == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    migrate(engine)
-    yield engine
-    engine.dispose()
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    with connected(database_url) as engine:
+        migrate(engine)
+        yield engine
 
 
 def with_rows(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from portal.cli.demo.stage import BUYER, Login, Stage, open_stage
 from portal.cli.demo.stories import STORIES
 from portal.cli.ledger import create_log, open_ledger, publish_waiting
 from portal.cli.serve import supervise
-from portal.db import open_engine, open_session
+from portal.db import connected, reading
 from portal.errors import LotgateError
 from portal.settings import Settings, load_settings
 
@@ -91,13 +91,11 @@ def _publish(settings: Settings) -> None:
 
 def _is_played(settings: Settings) -> bool:
     """Whether the whole demo is in the database. Raises LotgateError when other data is."""
-    engine = open_engine(settings.database)
-    with open_session(engine) as session:
+    with connected(settings.database) as engine, reading(engine) as session:
         names = set(session.scalars(select(Organisation.name)))
         buyer = session.scalars(
             select(Organisation.name).where(Organisation.kind == OrganisationKind.BUYER)
         ).first()
-    engine.dispose()
     if not names:
         return False
     if buyer != BUYER or not names <= {BUYER, *STORIES}:

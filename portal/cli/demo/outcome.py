@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal.db import begin_reading, open_engine, open_session
+from portal.db import connected, reading
 from portal.reports.pdf import render
 from portal.reports.read import assessment_report
 from portal.review.models import Assessment, Case
@@ -109,11 +109,8 @@ def _is_younger(path: Path, moment: datetime) -> bool:
 
 def _write_report(database: str, assessment_id: str, path: Path) -> None:
     """In a process of its own: one report."""
-    begin_reading()
-    engine = open_engine(database)
-    with open_session(engine) as session:
+    with connected(database) as engine, reading(engine) as session:
         path.write_bytes(render(assessment_report(session, assessment_id, audience="buyer")))
-    engine.dispose()
 
 
 def summary(session: Session) -> dict[str, Any]:

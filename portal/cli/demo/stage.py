@@ -19,7 +19,7 @@ from portal.accounts.models import RoleName, User
 from portal.adapters.blobs import LocalBlobStore
 from portal.app import create_app
 from portal.clock import SystemClock, today
-from portal.db import begin_reading, end_reading, open_session
+from portal.db import open_session, reading
 from portal.errors import LotgateError
 from portal.evidence import service as evidence
 from portal.jobs.queue import DurableQueue
@@ -102,12 +102,8 @@ class Stage:
     @contextmanager
     def looking(self) -> Iterator[Session]:
         """A snapshot of everything, to read from without holding up the worker."""
-        token = begin_reading()
-        try:
-            with self.app.app_context(), open_session(self.engine) as session:
-                yield session
-        finally:
-            end_reading(token)
+        with self.app.app_context(), reading(self.engine) as session:
+            yield session
 
     def wait(self) -> None:
         """Until the worker has nothing left to do. Raises LotgateError when that takes too long."""

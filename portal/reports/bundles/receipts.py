@@ -7,12 +7,12 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.db import chunks
 from portal.errors import Conflict
 from portal.ledger import logs
 from portal.ledger.models import Entry, Log, Stamp
 from portal.ledger.proofs import Proof
 from portal.reports.bundles import form
-from portal.reports.proof import chunks
 from portal.suppliers.timestamping import authorities
 
 _WAITS: Final = (

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from portal.clock import rfc3339
+from portal.db import chunks
 from portal.errors import Conflict
 from portal.evidence.models import Evidence, Tombstone
 from portal.ledger.logs import entry_about
@@ -16,7 +17,6 @@ from portal.policy.facts import Facts
 from portal.policy.model import builtin, builtin_text
 from portal.reports.bundles import form
 from portal.reports.decided import Deciding, case_of, told
-from portal.reports.proof import chunks
 from portal.reports.view import Audience
 from portal.review.models import Assessment, ChangeRequest, Decision, GrantedException, PolicyVersion
 from portal.submissions.attestations.models import AttestationBatch

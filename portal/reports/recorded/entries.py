@@ -46,9 +46,9 @@ def in_chunks(session: Session, table: type[Base], size: int = 200) -> Iterator[
         session.expunge_all()
 
 
-def rows_of(session: Session, table: type[Base]) -> Iterator[Any]:
+def rows_of(session: Session, table: type[Base], size: int = 200) -> Iterator[Any]:
     """One after the other, as `in_chunks` reads them."""
-    for rows in in_chunks(session, table):
+    for rows in in_chunks(session, table, size):
         yield from rows
 
 

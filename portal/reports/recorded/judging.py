@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session
 
 from portal.ledger.models import Entry
 from portal.ledger.service import Fault, digest
@@ -16,6 +16,7 @@ from portal.reports.recorded.entries import (
     entries_of,
     first_of,
     owner,
+    rows_of,
     same_time,
     without_row,
 )
@@ -29,7 +30,7 @@ _COPIED: Final = ("tier", "rating", "score", "policy_id", "policy_version", "pol
 
 def policies(session: Session) -> Iterator[Fault]:
     """Each policy that was applied: its text, its digest, its entry; and no assessment by another one."""
-    kept: set[str] = set()
+    kept: set[str] = set()  # there are few policies
     for row in session.scalars(select(PolicyVersion).order_by(PolicyVersion.digest)):
         kept.add(f"sha256:{row.digest}")
         where = f"policy {row.policy_id} {row.version}"
@@ -58,9 +59,7 @@ def policies(session: Session) -> Iterator[Fault]:
 
 def assessments(session: Session) -> Iterator[Fault]:
     """What stands beside the texts of an assessment is what they say."""
-    for (row,) in session.execute(
-        select(Assessment).order_by(Assessment.id).options(lazyload("*")).execution_options(yield_per=50)
-    ):
+    for row in rows_of(session, Assessment, 50):  # with long texts
         where = f"assessments {row.id}"
         for name in ("facts", "result"):
             if digest(getattr(row, name)) != f"sha256:{getattr(row, f'{name}_digest')}":
@@ -77,7 +76,6 @@ def assessments(session: Session) -> Iterator[Fault]:
         for name, value in told.items():
             if (found := getattr(row, name)) != value:
                 yield Fault(where, f"{name}: the database says {found}, its result {value}")
-        session.expunge_all()
 
 
 def standing(session: Session) -> Iterator[Fault]:
@@ -97,7 +95,7 @@ def standing(session: Session) -> Iterator[Fault]:
 def exceptions(session: Session) -> Iterator[Fault]:
     """Each accepted gap: granted as the ledger says, and ended if and only if it says so."""
     first = first_of(session, "exception.granted")
-    for row in session.scalars(select(GrantedException).order_by(GrantedException.id)):
+    for row in rows_of(session, GrantedException):
         where = f"exceptions {row.id}"
         granted, ended = (entries_about(session, f"exception.{act}", row.id) for act in ("granted", "ended"))
         if not granted and not _granted_before(session, row, first):

@@ -30,7 +30,7 @@ from portal.submissions.lots.models import Sample
 from portal.submissions.models import CheckRecord
 from portal.suppliers import sampling as seeds
 from portal.suppliers.models import Component, SamplingSeed, Supplier
-from portal.suppliers.service import component_facts, supplier_facts
+from portal.suppliers.service import component_says, supplier_says
 
 ALL = true()
 
@@ -50,8 +50,8 @@ class Ledgered:
 
 
 LEDGERED: tuple[Ledgered, ...] = (
-    Ledgered(Supplier, "supplier.created", supplier_facts, lambda row: row.created_at),
-    Ledgered(Component, "component.added", component_facts, lambda row: row.created_at),
+    Ledgered(Supplier, "supplier.created", supplier_says, lambda row: row.created_at),
+    Ledgered(Component, "component.added", component_says, lambda row: row.created_at),
     Ledgered(Evidence, "evidence.accepted", evidence.says, lambda row: row.received_at),
     Ledgered(
         Tombstone,

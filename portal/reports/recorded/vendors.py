@@ -23,9 +23,17 @@ from portal.reports.recorded.entries import (
 )
 from portal.submissions.lots.models import Sample
 from portal.suppliers import revocation, timestamping
-from portal.suppliers.keys import key_facts
-from portal.suppliers.models import Entity, KeyState, Product, RevocationList, SamplingSeed, SigningKey
-from portal.suppliers.service import entity_facts, product_facts
+from portal.suppliers.keys import key_says
+from portal.suppliers.models import (
+    Entity,
+    KeyState,
+    Product,
+    RevocationList,
+    SamplingSeed,
+    SigningKey,
+    TimestampAuthority,
+)
+from portal.suppliers.service import entity_says, product_says
 
 
 def chain(session: Session) -> Iterator[Fault]:
@@ -38,7 +46,7 @@ def chain(session: Session) -> Iterator[Fault]:
         for entry in added:
             yield from same_time(where, row.created_at, entry)
             yield from owner(where, row.supplier_id, entry)
-            yield from differences(where, entry, body_of(entry), entity_facts(row))
+            yield from differences(where, entry, body_of(entry), entity_says(row))
         for entry in entries_about(session, "entity.removed", row.id):
             yield Fault(where, f"ledger entry {entry.seq} says that it was removed, the database does not")
     removed = select(Entry.subject_id).where(Entry.kind == "entity.removed")
@@ -61,7 +69,7 @@ def products(session: Session) -> Iterator[Fault]:
         for entry in entries_about(session, "product.changed", row.id):
             changes = body_of(entry).get("changes")
             said |= {name: (entry, value) for name, value in changes.items()} if changes else {}
-        for name, found in product_facts(row).items():
+        for name, found in product_says(row).items():
             if name in said:  # creations of the first form tell the model alone
                 entry, value = said[name]
                 yield from differences(where, entry, {name: value}, {name: found})
@@ -86,7 +94,7 @@ def spent(session: Session) -> Iterator[Fault]:
 
 def keys(session: Session) -> Iterator[Fault]:
     """Each signing key: registered, approved, rejected and distrusted as the ledger says."""
-    for row in session.scalars(select(SigningKey).order_by(SigningKey.id)):
+    for row in rows_of(session, SigningKey):
         where = f"signing key {row.id}"
         decided = {
             state: entries_about(session, f"key.{state.value}", row.id)
@@ -102,7 +110,7 @@ def keys(session: Session) -> Iterator[Fault]:
         for entry in (*registered, *decided[KeyState.APPROVED], *decided[KeyState.REJECTED], *distrusted):
             body = body_of(entry)
             # Entries of the first form name neither the key's text nor its options.
-            about = key_facts(row) | _said_then(row, entry.kind)
+            about = key_says(row) | _said_then(row, entry.kind)
             found = {name: value for name, value in about.items() if name in body}
             yield from owner(where, row.supplier_id, entry)
             yield from differences(where, entry, body, found)
@@ -139,9 +147,7 @@ def _said_then(row: SigningKey, kind: str) -> dict[str, object]:
 
 def authorities(session: Session) -> Iterator[Fault]:
     """Each time-stamp authority: added, and removed if and only if the ledger says so."""
-    known: set[str] = set()
-    for row in timestamping.ever(session):
-        known.add(row.id)
+    for row in rows_of(session, TimestampAuthority):
         where = f"time-stamp authority {row.id}"
         added, removed = (
             entries_about(session, kind, row.id) for kind in (timestamping.ADDED, timestamping.REMOVED)
@@ -155,25 +161,22 @@ def authorities(session: Session) -> Iterator[Fault]:
             added_now = entry.kind == timestamping.ADDED
             by = row.added_by if added_now else row.removed_by
             yield from same_time(where, row.added_at if added_now else row.removed_at, entry)
-            body, about = body_of(entry), timestamping.facts(row) | {"by": by}
+            body, about = body_of(entry), timestamping.says(row) | {"by": by}
             # Entries of the first form do not name the certificate's text.
             yield from differences(where, entry, body, {name: about[name] for name in about if name in body})
     removals = {entry.subject_id: entry for entry in entries_of(session, timestamping.REMOVED)}
     for entry in entries_of(session, timestamping.ADDED):
         gone = removals.get(entry.subject_id)
         # Removals of the first form do not say when it was added: they took the row away.
-        if entry.subject_id not in known and (gone is None or "added" in body_of(gone)):
+        known = session.get(TimestampAuthority, entry.subject_id) is not None
+        if not known and (gone is None or "added" in body_of(gone)):
             told = f"tells of time-stamp authority {entry.subject_id}, which is not in the database"
             yield Fault(f"ledger entry {entry.seq}", told)
 
 
 def lists(session: Session) -> Iterator[Fault]:
     """Each revocation list that was kept, both ways."""
-    known: set[tuple[str, object]] = set()
-    ids = select(RevocationList.id).order_by(RevocationList.key_id, RevocationList.number)
-    for row_id in session.scalars(ids).all():
-        row = session.get_one(RevocationList, row_id)
-        known.add((row.key_id, row.number))
+    for row in rows_of(session, RevocationList):
         where = f"revocation list {row.number} of key {row.key_id}"
         try:
             read = hashlib.sha256(revocation.der(row)).hexdigest()
@@ -194,11 +197,13 @@ def lists(session: Session) -> Iterator[Fault]:
             yield from same_time(where, row.brought_at, entry)
             found = {name: value for name, value in revocation.says(row).items() if name in body}
             yield from differences(where, entry, body, found)
-        session.expunge_all()
     for entry in entries_of(session, revocation.KEPT):
         # Those of the first form have no number: newer lists took the place of the rows.
         number = body_of(entry).get("number")
-        if number is not None and (entry.subject_id, number) not in known:
+        kept = select(RevocationList.id).where(
+            RevocationList.key_id == entry.subject_id, RevocationList.number == number
+        )
+        if isinstance(number, int) and session.scalar(kept) is None:
             told = (
                 f"tells of revocation list {number} of key {entry.subject_id}, which is not in the database"
             )
@@ -208,7 +213,7 @@ def lists(session: Session) -> Iterator[Fault]:
 RULES = (
     ("entity.added, entity.removed", chain),
     ("product.created, product.changed", products),
-    ("sampling.drawn", spent),
+    ("sampling.drawn, and its seed", spent),
     ("key.registered, key.approved, key.rejected, key.distrusted", keys),
     ("timestamp_authority.added, timestamp_authority.removed", authorities),
     ("revocation_list.kept", lists),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import cache
 from importlib.resources import files
 
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.actors import Actor
 from portal.accounts.permissions import Permission
-from portal.clock import Clock, rfc3339
+from portal.clock import Clock
 from portal.errors import InvalidInput, NotFound, Problem
 from portal.evidence.ports import BlobStore
 from portal.evidence.state import unusable
-from portal.ledger.service import digest_of
+from portal.ledger.service import digest_of, told
 from portal.policy import questionnaire as rules
 from portal.policy.questionnaire import Question, Questionnaire
 from portal.submissions.drafting import Progress, evidence_for, own_draft, start
@@ -263,16 +263,8 @@ def _history(session: Session, submission: Submission) -> list[object]:
         AnswerEvidence: ("id", "question_id", "evidence_id", "valid_until", "attached_at", "removed_at"),
     }
     return [
-        [_told(getattr(row, name)) for name in columns[type(row)]]
-        for rows in (answers, files)
-        for row in rows
+        [told(getattr(row, name)) for name in columns[type(row)]] for rows in (answers, files) for row in rows
     ]
-
-
-def _told(value: object) -> object:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def kept(_session: Session, _submission: Submission) -> dict[str, object]:

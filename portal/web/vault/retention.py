@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from portal.db import begin_reading, end_reading, open_session
+from portal.db import reading
 from portal.errors import Conflict, InvalidInput
 from portal.http.context import actor, clock, db, parts, session
 from portal.retention import read, rules, service
@@ -106,12 +106,8 @@ def deleted() -> str:
 def _seen() -> Preview:
     """What would go, looked up without holding up writers."""
     session().rollback()
-    token = begin_reading()
-    try:
-        with open_session(db.engine) as own:
-            return service.preview(own, clock())
-    finally:
-        end_reading(token)
+    with reading(db.engine) as own:
+        return service.preview(own, clock())
 
 
 def _rules(form: RulesForm | None) -> str:

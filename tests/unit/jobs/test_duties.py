@@ -2,45 +2,30 @@
 
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete, text
+from sqlalchemy import Engine, delete
 
 from portal.adapters.blobs import LocalBlobStore
-from portal.cli.database import migrate
 from portal.clock import FixedClock
-from portal.db import open_engine, open_session
+from portal.db import open_session
 from portal.jobs.duties import SECONDS, Duties, Duty
 from portal.jobs.models import DutyLoan
 from portal.jobs.tasks import Bench
 from portal.jobs.worker import Place
 from portal.settings import Settings
 from tests.factories import RecordingQueue
+from tests.factories.databases import ON_BOTH
+
+pytestmark = ON_BOTH
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def bench(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    clock: FixedClock,
-    store: LocalBlobStore,
-    jobs: RecordingQueue,
-    settings: Settings,
-) -> Iterator[Bench]:
-    sqlite = request.param == "sqlite"
-    shared = open_engine(
-        f"sqlite:///{tmp_path / 'shared.db'}" if sqlite else request.getfixturevalue("postgresql")
-    )
-    if not sqlite:
-        with shared.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    migrate(shared)
-    yield Bench(shared, clock, store, jobs, settings)
-    shared.dispose()
+    engine: Engine, clock: FixedClock, store: LocalBlobStore, jobs: RecordingQueue, settings: Settings
+) -> Bench:
+    return Bench(engine, clock, store, jobs, settings)
 
 
 def test_a_duty_is_one_workers_for_as_long_as_it_renews_it(bench: Bench, clock: FixedClock) -> None:

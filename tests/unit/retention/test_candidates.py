@@ -3,16 +3,15 @@
 import random
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
 from portal.clock import FixedClock
-from portal.db import TenantSession, open_engine
+from portal.db import TenantSession
 from portal.evidence.models import Evidence
 from portal.retention import service
 from portal.retention.candidates import free
@@ -22,27 +21,14 @@ from portal.retention.rules import OF_PRODUCT, Anchor, Kind, Rule, Rules, too_la
 from portal.review.assessing import open_case
 from portal.review.models import Assessment, Case, CaseCause, CaseState, Decision, DecisionKind
 from portal.review.service import assess
-from portal.settings import Settings
 from portal.submissions.models import Attachment, AttachmentRole, Submission, SubmissionKind, SubmissionState
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import Product
 from portal.verification import Outcome
 from tests.factories import Make
+from tests.factories.databases import ON_BOTH
 
 FILES, PRODUCTS = 300, 25
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql")
-        engine = open_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
-    return Settings(var_dir=tmp_path / "var", secret_key="s" * 40, database_url=url)
 
 
 class Chance:
@@ -178,6 +164,7 @@ class Chance:
                 service.release(self.session, two, self.clock, hold.id, why="over")
 
 
+@ON_BOTH
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_the_database_finds_is_what_the_judge_lets_go(
     session: TenantSession, clock: FixedClock, make: Make, seed: int
@@ -197,6 +184,7 @@ def test_what_the_database_finds_is_what_the_judge_lets_go(
     assert went > 100
 
 
+@ON_BOTH
 def test_files_beyond_the_most_that_go_are_counted(
     session: TenantSession, clock: FixedClock, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
 """A hold freezes at once, whatever is going on, and two people end it."""
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from portal.accounts.actors import MACHINE, Actor
 from portal.accounts.models import RoleName
 from portal.adapters.blobs import LocalBlobStore
 from portal.clock import FixedClock
-from portal.db import TenantSession, open_engine, open_session
+from portal.db import TenantSession, open_session
 from portal.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from portal.evidence.models import Evidence, Tombstone
 from portal.ledger.models import Entry
-from portal.models import metadata
 from portal.retention import service
 from portal.retention.models import Hold
 from portal.retention.preview import preview
@@ -25,7 +23,10 @@ from portal.submissions.models import AttachmentRole, SubmissionKind, Submission
 from portal.submissions.questionnaires.models import AnswerEvidence
 from portal.suppliers.models import Supplier
 from tests.factories import Make
+from tests.factories.databases import ON_BOTH
 from tests.factories.kept import Kept
+
+pytestmark = ON_BOTH
 
 WHY = {"reference": "INC-2026-014", "why": "Fire in hall 3: the insurer asks."}
 
@@ -219,22 +220,6 @@ def test_a_hold_after_the_deletion_keeps_bytes_that_are_still_there(
     service.release(session, administrator, clock, hold.id, why="Enough.")
     assert service.remove_bytes(session, clock, store) == 1
     assert store.stat(evidence.sha256) is None
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'test.db'}"
-    else:
-        url = request.getfixturevalue("postgresql")
-    engine = open_engine(url)
-    if request.param == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_a_hold_and_a_deletion_at_the_same_moment_never_both_win(

@@ -1,39 +1,23 @@
 """People and the machine at one case at the same moment, on PostgreSQL: nobody waits for ever."""
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 
-from portal.db import open_engine, open_session
+from portal.db import open_session
 from portal.errors import Conflict
 from portal.ledger.models import Entry
 from portal.ledger.service import verify_chain
-from portal.models import metadata
 from portal.review import assessing, service
 from portal.review.models import Case, ChangeRequest, DecisionKind
-from portal.settings import Settings
 from portal.suppliers.models import Supplier
+from tests.factories.databases import ON_POSTGRESQL
 from tests.unit.review.conftest import Desk
 
-
-@pytest.fixture
-def settings(settings: Settings, postgresql: str) -> Settings:
-    return replace(settings, database_url=postgresql)
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_engine(settings.database)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+pytestmark = ON_POSTGRESQL
 
 
 def at_once(*works: Callable[[], object]) -> list[BaseException]:

@@ -5,8 +5,7 @@ With the real jobs, on both databases; the change is made by another connection.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,14 +13,12 @@ from sqlalchemy import Engine, select, text
 
 from portal.accounts.actors import Actor
 from portal.accounts.models import RoleName
-from portal.db import TenantSession, open_engine, open_session
+from portal.db import TenantSession, open_session
 from portal.errors import Outdated
 from portal.jobs.tasks import EXAMINATIONS, Bench, give_up, reassess
 from portal.ledger.service import verify_chain
-from portal.models import metadata
 from portal.reassessment.models import ChangeNotice
 from portal.reassessment.service import key_distrusted
-from portal.settings import Settings
 from portal.submissions import service as submissions
 from portal.submissions.findings import take_turns
 from portal.submissions.firmware.service import release_of
@@ -30,30 +27,14 @@ from portal.suppliers.keys import distrust_key
 from portal.suppliers.models import SigningKey
 from portal.suppliers.service import add_component
 from portal.verification import Outcome
+from tests.factories.databases import ON_BOTH
 from tests.factories.interrupting import Act, meanwhile
 from tests.unit.submissions.conftest import Desk, NewDesk
 from tests.unit.submissions.test_questionnaires import begin, fill
 
+pytestmark = ON_BOTH
+
 P, F = Outcome.PASS, Outcome.FAIL
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    if request.param == "sqlite":
-        return settings
-    return replace(settings, database_url=request.getfixturevalue("postgresql"))
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_engine(settings.database)
-    if engine.dialect.name == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -5,19 +5,15 @@ verification at a time is written down.
 """
 
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from portal.accounts.models import RoleName
-from portal.db import begin_reading, end_reading, open_engine, open_session
+from portal.db import open_session, reading
 from portal.ledger.service import length, verify_chain
-from portal.models import metadata
-from portal.settings import Settings
 from portal.submissions import service as submissions
 from portal.submissions.attestations.service import start_attestations
 from portal.submissions.firmware.history import newest_accepted
@@ -30,30 +26,14 @@ from portal.suppliers import timestamping
 from portal.suppliers.keys import believed, decide_key, distrust_key
 from portal.suppliers.models import SigningKey
 from portal.verification import Outcome, TimestampAuthority, verify_file
+from tests.factories.databases import ON_BOTH
 from tests.unit.submissions.conftest import Desk, NewDesk, a_unit
 from tests.unit.submissions.test_one_time_keys import CHECK, approved
 from tests.unit.verification.hss import Signer
 
+pytestmark = ON_BOTH
+
 P, F = Outcome.PASS, Outcome.FAIL
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    if request.param == "sqlite":
-        return settings
-    return replace(settings, database_url=request.getfixturevalue("postgresql"))
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = open_engine(settings.database)
-    if engine.dialect.name == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 def quiet(_done: int, _total: int, _note: str) -> None:
@@ -72,12 +52,8 @@ def at_the_same_moment(engine: Engine, desk: Desk, *drafts: Submission) -> None:
 
     def work(submission_id: str) -> None:
         try:
-            token = begin_reading()
-            try:
-                with open_session(engine) as session:
-                    findings = submissions.examine(session, desk.store, submission_id, quiet)
-            finally:
-                end_reading(token)
+            with reading(engine) as session:
+                findings = submissions.examine(session, desk.store, submission_id, quiet)
             all_examined.wait()
             with open_session(engine) as session:
                 submissions.record(session, desk.clock, findings)
@@ -256,15 +232,11 @@ def test_who_is_believed_is_what_the_entries_before_one_number_tell(
         return real(session)
 
     monkeypatch.setattr(timestamping, "entries", entries)
-    token = begin_reading()
-    try:
-        with open_session(engine) as session:
-            seen = session.get_one(SigningKey, first.id)  # as it was, in the memory of the session
-            before = length(session)
-            found = believed(session, desk.supplier.id)
-            assert seen.distrusted_from == (None if snapshot else now)
-    finally:
-        end_reading(token)
+    with reading(engine) as session:
+        seen = session.get_one(SigningKey, first.id)  # as it was, in the memory of the session
+        before = length(session)
+        found = believed(session, desk.supplier.id)
+        assert seen.distrusted_from == (None if snapshot else now)
     assert length(desk.session) == before + 2
     assert found.before == (before if snapshot else before + 2)
     by = {"first": (P, F), "second": (Outcome.NOT_RUN, P)}

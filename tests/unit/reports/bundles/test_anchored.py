@@ -23,7 +23,7 @@ from portal.reports.view import Audience, LedgerRow
 from portal.review.models import GrantedException
 from portal.review.service import close_exception
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.test_bundles import checked, packed, refusal, unpacked
+from tests.unit.reports.bundles.packing import checked, packed, refusal, unpacked
 
 
 def test_a_report_names_the_first_checkpoint_over_all_that_it_tells_of(world: World) -> None:

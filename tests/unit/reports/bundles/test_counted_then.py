@@ -24,7 +24,7 @@ from portal.suppliers.keys import decide_key, register_key
 from portal.suppliers.models import TimestampAuthority
 from portal.suppliers.revocation import der, keep_list
 from tests.unit.reports.bundles.conftest import World, made_in
-from tests.unit.reports.bundles.test_bundles import Files, checked, packed, refusal, unpacked
+from tests.unit.reports.bundles.packing import Files, checked, packed, refusal, unpacked
 from tests.unit.reports.bundles.test_recorded import faults
 from tests.unit.verification.authority import Identity, root
 from tests.unit.verification.syntax import raw_signature, time_stamp

@@ -17,7 +17,7 @@ from portal.submissions.lots import sampling
 from portal.submissions.lots.models import Sample
 from portal.submissions.lots.service import lot_of
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.test_bundles import checked, packed, unpacked
+from tests.unit.reports.bundles.packing import checked, packed, unpacked
 from tests.unit.reports.bundles.test_counted_then import assessed
 
 

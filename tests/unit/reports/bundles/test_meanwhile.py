@@ -33,7 +33,7 @@ from portal.suppliers.models import SigningKey
 from portal.suppliers.revocation import keep_list
 from tests.factories.interrupting import Act, meanwhile
 from tests.unit.reports.bundles.conftest import World, made_in
-from tests.unit.reports.bundles.test_bundles import Files, checked, packed
+from tests.unit.reports.bundles.packing import Files, checked, packed
 from tests.unit.reports.bundles.test_counted_then import add, assessed, authorities
 from tests.unit.reports.bundles.test_recorded import faults
 from tests.unit.submissions.conftest import a_unit

@@ -21,7 +21,7 @@ from portal.ledger.tree import tile_path, tile_width
 from portal.suppliers import timestamping
 from tests.factories.tsa import authority
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.test_bundles import Files, checked, lotgate, packed, unpacked
+from tests.unit.reports.bundles.packing import Files, checked, lotgate, packed, unpacked
 
 
 @pytest.fixture(scope="module")

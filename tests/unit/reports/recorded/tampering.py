@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from sqlalchemy import JSON, Column, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
@@ -131,10 +132,36 @@ class World:
         return silent
 
 
-def columns(tables: tuple[type[Base], ...], exempt: dict[str, str]) -> list[tuple[type[Base], str]]:
-    return [
-        (table, column.name)
-        for table in tables
-        for column in table.__table__.columns
-        if f"{table.__tablename__}.{column.name}" not in exempt
-    ]
+class Tampering:
+    """The tests of a world's tables: every column but those in `exempt`, which says why not."""
+
+    tables: ClassVar[tuple[type[Base], ...]]
+    exempt: ClassVar[dict[str, str]]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "name" in metafunc.fixturenames:
+            wanted = [
+                (table, column.name)
+                for table in self.tables
+                for column in table.__table__.columns
+                if f"{table.__tablename__}.{column.name}" not in self.exempt
+            ]
+            metafunc.parametrize(("model", "name"), wanted)
+        elif "model" in metafunc.fixturenames:
+            metafunc.parametrize("model", self.tables)
+
+    def test_it_is_clean(self, world: World) -> None:
+        names = {table.__tablename__ for table in self.tables}
+        assert [fault for fault in world.before if fault.split()[0] in names] == []
+
+    def test_it_has_rows(self, world: World, model: type[Base]) -> None:
+        assert world.session.execute(select(model.__table__)).first() is not None
+
+    def test_a_changed_value_is_named(self, world: World, model: type[Base], name: str) -> None:
+        assert world.silent_about_changes(model, name) == []
+
+    def test_a_row_that_is_taken_out_is_named(self, world: World, model: type[Base]) -> None:
+        assert world.silent_about_removals(model) == []
+
+    def test_a_row_that_is_put_in_is_named(self, world: World, model: type[Base]) -> None:
+        assert world.silent_about_additions(model) == []
