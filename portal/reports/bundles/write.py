@@ -13,8 +13,9 @@ from portal.errors import NotFound, StorageFailed
 from portal.evidence.models import Evidence
 from portal.evidence.ports import BlobStore
 from portal.reports.bundles import form
+from portal.reports.bundles.basis import Basis
 from portal.reports.bundles.receipts import Receipts
-from portal.reports.bundles.telling import Telling
+from portal.reports.bundles.telling import documents
 from portal.reports.pdf import render
 from portal.reports.read import assessment_report
 from portal.reports.view import Audience
@@ -40,14 +41,14 @@ def write_bundle(
     found = session.get(Assessment, assessment_id)
     if found is None:
         raise NotFound("there is no such assessment")
-    telling = Telling(session, found)
-    receipts = Receipts(session, telling.subjects())
+    basis = Basis(session, found)
+    receipts = Receipts(session, basis.subjects())
     writer = _Writer(file)
     writer.add(form.README, form.TEXT.encode(), "how to check this")
-    for path, what, data in telling.documents():
+    for path, what, data in documents(basis):
         writer.add(path, data, what)
     if not digests_only:
-        for row in telling.blobs():
+        for row in basis.blobs():
             writer.copy(store, row)
     view = assessment_report(session, assessment_id, audience=Audience.SUPPLIER)
     writer.add(form.REPORT, render(view), "the report for people; nothing proves it")
@@ -59,7 +60,7 @@ def write_bundle(
             "format": form.FORMAT,
             "assessment": found.id,
             "number": found.number,
-            "supplier": {"id": found.supplier_id, "name": telling.supplier.name},
+            "supplier": {"id": found.supplier_id, "name": basis.supplier.name},
             "product": {
                 "id": found.product_id,
                 "model": found.product.model,

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from portal.accounts.models import RoleName
 from portal.errors import LedgerError
+from portal.reports.bundles.checking import Checking
 from portal.reports.bundles.lots import check_samples
 from portal.reports.bundles.opened import Bundle, Entries, Told, check_checkpoints, check_receipts
-from portal.reports.bundles.verify import _Checking
 from portal.submissions.lots import sampling
 from portal.submissions.lots.models import Sample
 from portal.submissions.lots.service import lot_of
@@ -55,7 +55,7 @@ class Story:
         self.bundle = Bundle(io.BytesIO(whole))
         self.bundle.check_files()
         self.entries = check_receipts(self.bundle, check_checkpoints(self.bundle, world.policy))
-        self.checking = _Checking(self.bundle, self.entries)
+        self.checking = Checking(self.bundle, self.entries)
         self.checking.evidence()
         self.rows = self.checking.documents("samples")
         self.row = next(iter(self.rows.values()))

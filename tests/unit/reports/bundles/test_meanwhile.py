@@ -23,8 +23,8 @@ from portal.evidence.models import Damage
 from portal.ledger import service as ledger
 from portal.ledger.models import Entry
 from portal.reports.bundles.again import repeat
+from portal.reports.bundles.checking import Checking
 from portal.reports.bundles.opened import Bundle, Entries, Told, check_checkpoints, check_receipts
-from portal.reports.bundles.verify import _Checking
 from portal.submissions import service as submissions
 from portal.submissions.models import Submission, SubmissionKind
 from portal.suppliers import timestamping
@@ -263,11 +263,11 @@ def test_by_what_was_told_before_the_run_was_recorded_it_would_not(older: Story,
         repeat(bundle, bare, only, checking.files, warnings.append)
 
 
-def opened_again(data: bytes, world: World) -> tuple[Bundle, Entries, _Checking]:
+def opened_again(data: bytes, world: World) -> tuple[Bundle, Entries, Checking]:
     bundle = Bundle(io.BytesIO(data))
     bundle.check_files()
     entries = check_receipts(bundle, check_checkpoints(bundle, world.policy))
-    checking = _Checking(bundle, entries)
+    checking = Checking(bundle, entries)
     checking.evidence()
     return bundle, entries, checking
 
