@@ -46,6 +46,11 @@ def number(value: float | None) -> str:
     return _NOTHING if value is None else f"{value:,}"
 
 
+def count(amount: int, one: str, many: str = "") -> str:
+    """ "1 lot", "2,000 units"."""
+    return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
+
+
 def duration(value: timedelta | float | None) -> str:
     """A span in its two largest units ("2 d 3 h"); below a minute in seconds, below one in milliseconds."""
     if value is None:

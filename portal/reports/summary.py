@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from portal.formats import day, number
+from portal.formats import count, day
 from portal.policy.facts import Facts
 from portal.policy.model import Requirement, Strength
 from portal.policy.result import ControlResult, Result, Severity
@@ -77,11 +77,6 @@ def summarise(
         ),
     ]
     return tuple(topics)
-
-
-def count(amount: int, one: str, many: str = "") -> str:
-    """ "1 lot", "2,000 units"."""
-    return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
 
 
 def _listed(items: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import rfc8785
 
 from portal.errors import LedgerError, PolicyError
+from portal.formats import count
 from portal.policy.evaluate import evaluate
 from portal.policy.facts import Facts
 from portal.policy.model import load
@@ -98,7 +99,8 @@ class Checking:
             if included and f"evidence/{row['sha256']}" not in there and not gone:
                 raise LedgerError(f"evidence/{row['sha256']} is missing")
         held = "with the bytes of their digests" if included else "by digest only"
-        return f"{len(self.files):,} pieces of evidence were delivered as the ledger says, {held}."
+        pieces = count(len(self.files), "piece")
+        return f"Delivered as the ledger says, {held}: {pieces} of evidence."
 
     def submissions(self) -> str:
         checks = 0
@@ -116,7 +118,8 @@ class Checking:
             for run, found in row["runs"].items():
                 self._run(row["id"], int(run), found)
                 checks += len(found)
-        return f"{len(self.runs):,} submissions, and {checks:,} checks of them, are those that were recorded."
+        submissions = count(len(self.runs), "submission")
+        return f"As they were recorded: {submissions} with {count(checks, 'check')}."
 
     def _run(self, submission: str, run: int, found: list[dict[str, str]]) -> None:
         what = f"run {run} of submission {submission}"
@@ -180,7 +183,7 @@ class Checking:
             if name not in kept or form.revocation_list(self.bundle.digests[name]) != name:
                 raise LedgerError(f"{name}: the ledger tells of no such revocation list of these keys")
             self.bundle.seen.add(name)
-        return f"{len(self.documents('keys')):,} keys were approved, by whom and when the ledger says."
+        return f"Approved by whom and when the ledger says: {count(len(self.documents('keys')), 'key')}."
 
     def assessments(self) -> str:
         told = []
@@ -285,7 +288,8 @@ class Checking:
             ]
             if sorted(map(str, granted)) != sorted(map(str, entry.facts["conditions"])):
                 raise LedgerError(f"{what}: its conditions are not the accepted gaps of the bundle")
-        return f"{len(rows):,} decisions and {len(gaps):,} accepted gaps are those that were recorded."
+        decisions = count(len(rows), "decision")
+        return f"As they were recorded: {decisions} and {count(len(gaps), 'accepted gap')}."
 
     def _exception(self, row: dict[str, Any]) -> None:
         what = f"accepted gap {row['control']} ({row['id']})"

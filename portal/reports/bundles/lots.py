@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from portal.errors import InvalidInput, LedgerError
+from portal.formats import count
 from portal.reports.bundles import form
 from portal.reports.bundles.opened import Bundle, Entries, Told, differences
 from portal.submissions.lots.manifest import UnitRecord, read_manifest
@@ -59,7 +60,7 @@ def check_samples(
             chosen.append(lot["title"])
     if not samples:
         return "No sample of its lots was drawn before it was decided on."
-    words = f"{len(samples):,} samples of lots are those that were drawn, {again:,} were drawn again"
+    words = f"As they were drawn: {count(len(samples), 'sample')} of lots, {again:,} of them drawn again"
     if chosen:
         return (
             f"{words}. No seed had been committed before {', '.join(chosen)}: whoever drew could have chosen."

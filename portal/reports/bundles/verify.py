@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from portal.clock import Clock
 from portal.errors import LedgerError
+from portal.formats import count
 from portal.ledger.policies import TrustPolicy
 from portal.reports.bundles import form
 from portal.reports.bundles.again import Repeated, repeat
@@ -49,8 +50,8 @@ def verify_bundle(
     """
     bundle = Bundle(file)
     bundle.check_files()
-    count = len(bundle.zip.members)
-    step(f"The file is a bundle: {count:,} files, each as its manifest says, and nothing else.")
+    members = count(len(bundle.zip.members), "file")
+    step(f"The file is a bundle: {members}, each as its manifest says, and nothing else.")
     trust = policy or TrustPolicy.parse(bundle.text(form.POLICY))
     if policy is None:
         warn(
@@ -67,7 +68,7 @@ def verify_bundle(
             f"({by}){more}."
         )
     entries = check_receipts(bundle, roots)
-    step(f"{len(entries.told):,} receipts open their entries, and each entry is in the log.")
+    step(f"Each entry is in the log, as its receipt proves: {count(len(entries.told), 'entry', 'entries')}.")
     try:
         step(check_times(bundle, trust, roots, entries, clock))
         checking = Checking(bundle, entries)
@@ -93,7 +94,5 @@ def verify_bundle(
 def _told(again: Repeated, manifest: dict[str, Any]) -> str:
     if manifest.get("evidence") != "included":
         return "The bundle has digests of the evidence, not its bytes: no signature can be verified again."
-    return (
-        f"Verified again: {again.files:,} signed files and {again.attestations:,} attestations; each verdict "
-        "is the one that was recorded."
-    )
+    files, attestations = count(again.files, "signed file"), count(again.attestations, "attestation")
+    return f"Verified again: {files} and {attestations}; each verdict is the one that was recorded."

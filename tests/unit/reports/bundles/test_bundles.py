@@ -41,8 +41,8 @@ from tests.unit.reports.bundles.packing import (
 def test_everything_holds_and_each_step_says_so(world: World, whole: bytes) -> None:
     steps, warnings = checked(whole, world.policy)
     assert len(steps) == 13
-    assert "1 samples of lots are those that were drawn, 1 were drawn again; each seed" in " ".join(steps)
-    assert "Verified again: 1 signed files and 41 attestations" in steps[-1]
+    assert "As they were drawn: 1 sample of lots, 1 of them drawn again; each seed" in " ".join(steps)
+    assert "Verified again: 1 signed file and 41 attestations" in steps[-1]
     assert not [text for text in warnings if "--policy" in text]
 
 
