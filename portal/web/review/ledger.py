@@ -12,7 +12,7 @@ from portal.ledger.service import Fault, altered, verify_chain
 from portal.suppliers.models import Supplier
 from portal.web.review.blueprint import blueprint
 
-PAGE = 100
+PAGE = 50
 FAULTS_MAX = 50
 
 
