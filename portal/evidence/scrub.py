@@ -162,13 +162,12 @@ def _tell(session: Session, clock: Clock, rows: Sequence[Evidence], wrong: str) 
 
 @dataclass(frozen=True, slots=True)
 class VaultState:
-    """For the page: what is stored (each blob once; bytes), how far the cycle is, and what is wrong."""
+    """For the page: what is stored (each blob once; bytes), the cycle that reads it, and what is wrong."""
 
     files: int
     size: int
     scrub: Scrub | None
     ends_at: datetime | None
-    share: float  # of the cycle, 0..1
     damaged: tuple[tuple[Damage, str], ...]  # with the names of the files
 
 
@@ -184,6 +183,5 @@ def state(session: Session, days: int) -> VaultState:
             select(Evidence.filename).where(Evidence.sha256 == damage.sha256, alive()).distinct()
         )
         found.append((damage, ", ".join(sorted(names))))
-    read = int(row.cursor[:16], 16) / (1 << 64) if row and row.cursor else 0.0
     ends_at = row.begun_at + timedelta(days=days) if row and days else None
-    return VaultState(int(files), int(size), row, ends_at, read, tuple(found))
+    return VaultState(int(files), int(size), row, ends_at, tuple(found))
