@@ -198,13 +198,16 @@ def believed(session: Session, supplier_id: str) -> Believed:
             return found
 
 
-def changed_since(session: Session, supplier_id: str, before: int) -> bool:
-    """Whether entry number `before` of the ledger, or a later one, changed whom to believe for a supplier.
+def changed_since(session: Session, supplier_id: str, before: int, until: int | None = None) -> bool:
+    """Whether entry number `before` of the ledger, or a later one (before `until`, if given), changed whom to
+    believe for a supplier.
 
     After `ledger.take_turn` the answer holds to the end of the transaction.
     """
     about = or_(Entry.supplier_id == supplier_id, Entry.supplier_id.is_(None))
     changes = select(Entry.seq).where(Entry.seq >= before, Entry.kind.in_(_CHANGES_TRUST), about)
+    if until is not None:
+        changes = changes.where(Entry.seq < until)
     return session.scalar(changes.limit(1)) is not None
 
 

@@ -104,6 +104,7 @@ class Checking:
 
     def submissions(self) -> str:
         checks = 0
+        changes = self.entries.of_kinds(runs.CHANGES_TRUST)
         for row in self.documents("submissions").values():
             what = f"submission {row['id']}"
             self.of_product(what, row)
@@ -117,6 +118,7 @@ class Checking:
             self.runs[row["id"]] = row["runs"]
             for run, found in row["runs"].items():
                 self._run(row["id"], int(run), found)
+                runs.check_trust(self.entries, changes, row["kind"], row["id"], int(run))
                 checks += len(found)
         submissions = count(len(self.runs), "submission")
         return f"As they were recorded: {submissions} with {count(checks, 'check')}."
@@ -137,7 +139,6 @@ class Checking:
             raise LedgerError(f"{what}: no entry of the ledger tells of its verdicts")
         if {one["check"] for one in found} != recorded.keys():
             raise LedgerError(f"{what}: its checks are not those of which there are receipts")
-        runs.trust_before(self.entries, submission, run)  # that it can be; again.py goes by it
         for one in found:
             differences(
                 f"{what}, {one['check']}",

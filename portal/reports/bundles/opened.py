@@ -1,7 +1,7 @@
 """A bundle that is read on any machine: files against its manifest, entries against their receipts."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,9 @@ class Entries:
 
     def about(self, kind: str, subject: str) -> list[Told]:
         return self._index().get((kind, subject), [])
+
+    def of_kinds(self, kinds: Collection[str]) -> list[Told]:
+        return [one for one in self.told if one.kind in kinds]
 
     def one(self, kind: str, subject: str, what: str) -> Told:
         """The newest entry of a kind about something. Raises LedgerError without one."""

@@ -1,7 +1,18 @@
 """Runs of verification in a bundle: which entries tell of one, and what was believed when it began."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from portal.errors import LedgerError
 from portal.reports.bundles.opened import Entries, Told
+
+CHANGES_TRUST: Final = (
+    "key.approved",
+    "key.distrusted",
+    "revocation_list.kept",
+    "timestamp_authority.added",
+    "timestamp_authority.removed",
+)  # after entries of these kinds others are believed
 
 
 def ended(entries: Entries, submission: str, run: int) -> list[Told]:
@@ -40,3 +51,26 @@ def trust_before(entries: Entries, submission: str, run: int) -> int | None:
             f"{what} what was told before entry {found}, but it was submitted no earlier: by entry {made}"
         )
     return found
+
+
+def check_trust(entries: Entries, changes: Sequence[Told], kind: str, submission: str, run: int) -> None:
+    """A run is recorded by what counts then: none of `changes` (entries of CHANGES_TRUST) came in between.
+
+    Raises LedgerError where one did, or where the number cannot be. A lot takes the check of its signature
+    over into the runs that attestations make: those name what counted for the run that made it.
+    """
+    before = trust_before(entries, submission, run)
+    if before is None:
+        return
+    if kind == "lot" and any(
+        one.facts.get("run", run) < run and one.facts.get("trust_before") == before
+        for one in entries.about("verification.ended", submission)
+    ):
+        return
+    first = first_entry(entries, submission, run)
+    for one in changes:
+        if before <= one.seq < first:
+            raise LedgerError(
+                f"run {run} of submission {submission} was recorded by what was told before entry {before}, "
+                f"though entry {one.seq} ({one.kind}) had changed whom to believe"
+            )

@@ -25,9 +25,10 @@ from portal.reports.recorded.entries import (
 from portal.submissions.attestations.models import AttestationBatch, AttestationFailure, AttestationPasses
 from portal.submissions.lots.models import Lot
 from portal.submissions.lots.told import RECORDED, coverage, says
-from portal.submissions.models import CheckRecord, Submission, SubmissionState
+from portal.submissions.models import CheckRecord, Submission, SubmissionKind, SubmissionState
 from portal.submissions.service import declared, kept, offered
 from portal.submissions.verdicts import checks_document, run_checks, verdicts_digest
+from portal.suppliers.keys import changed_since
 
 _DECLARED: Final = frozenset({"answers", "component", "declared_version", "lot"})  # one of each kind
 _LEFT: Final = frozenset({"counts", "image"})  # one of each kind that leaves something
@@ -48,9 +49,12 @@ _STATES: Final = {
 def runs(session: Session) -> Iterator[Fault]:
     """Each verification run and the digest of all it found, both ways."""
     first = first_of(session, ENDED)
-    submissions = select(Submission.id).order_by(Submission.id).execution_options(yield_per=500)
-    for submission_id in session.scalars(submissions):
+    submissions = select(Submission.id, Submission.kind, Submission.supplier_id)
+    for submission_id, kind, supplier_id in session.execute(
+        submissions.order_by(Submission.id).execution_options(yield_per=500)
+    ):
         told: set[int] = set()
+        believed: set[object] = set()
         for entry in entries_about(session, ENDED, submission_id):
             body = body_of(entry)
             if not isinstance(run := body.get("run"), int):
@@ -64,6 +68,17 @@ def runs(session: Session) -> Iterator[Fault]:
                 "verdicts": verdicts_digest(session, submission_id, run),
             }
             yield from differences(where, entry, body, found)
+            before = body.get("trust_before")
+            # A lot takes the check of its signature over into the runs that attestations make.
+            over = kind is SubmissionKind.LOT and before in believed
+            if (
+                isinstance(before, int)
+                and not over
+                and changed_since(session, supplier_id, before, entry.seq)
+            ):
+                said = f"was recorded by what entries before {before} said, and later ones had changed that"
+                yield Fault(where, said)
+            believed.add(before)
         rows = session.execute(
             select(CheckRecord.run, func.max(Entry.seq))
             .outerjoin(Entry, (Entry.subject_id == CheckRecord.id) & (Entry.kind == "check.recorded"))

@@ -1,6 +1,6 @@
 """Whom to believe changed while something was verified: what counts is what the run read when it began.
 
-Such a run is examined again and not recorded. A portal of before recorded it: its bundles verify too.
+Such a run is examined again and not recorded. The bundle of a portal that records it is refused.
 """
 
 import io
@@ -25,6 +25,7 @@ from portal.ledger.models import Entry
 from portal.reports.bundles.again import repeat
 from portal.reports.bundles.checking import Checking
 from portal.reports.bundles.opened import Bundle, Entries, Told, check_checkpoints, check_receipts
+from portal.reports.bundles.runs import CHANGES_TRUST, check_trust
 from portal.submissions import service as submissions
 from portal.submissions.models import Submission, SubmissionKind
 from portal.suppliers import timestamping
@@ -201,9 +202,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 @pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def careless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """On a portal that recorded what was found whatever happened meanwhile."""
-    with made_in(tmp_path_factory.mktemp("older")) as world:
+    with made_in(tmp_path_factory.mktemp("careless")) as world:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(submissions, "demand_current", lambda *_: None)
             found = told(world, BEFORE)
@@ -224,15 +225,43 @@ def test_what_was_found_before_the_change_is_not_recorded(story: Story, change: 
     assert (body["run"], [body["trust_before"]]) == (1, [seq + 1 for seq in changes])
 
 
-@pytest.mark.parametrize(("portal", "files"), [("story", 5), ("older", 7)])
-def test_the_bundle_holds(request: pytest.FixtureRequest, portal: str, files: int) -> None:
+def test_the_bundle_holds(story: Story) -> None:
     """Old images that were not accepted, as those of two distrusted signers now are, are not in it."""
-    told: Story = request.getfixturevalue(portal)
-    assert set(told.made) == set(CHANGES)
-    steps, warnings = checked(packed(told.files), told.world.policy)
-    assert f"Verified again: {files} signed files and 43 attestations" in steps[-1]
+    assert set(story.made) == set(CHANGES)
+    steps, warnings = checked(packed(story.files), story.world.policy)
+    assert "Verified again: 5 signed files and 43 attestations" in steps[-1]
     assert not [text for text in warnings if "not verified again" in text]
-    assert faults(told.world) == []
+    assert faults(story.world) == []
+
+
+CHANGED = {
+    "key distrusted": "key.distrusted",
+    "list kept": "revocation_list.kept",
+    "authority removed": "timestamp_authority.removed",
+    "authority added": "timestamp_authority.added",
+    "key approved": "key.approved",
+    "key of a lot distrusted": "key.distrusted",
+    "key of attestations distrusted": "key.distrusted",
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_run_that_is_recorded_all_the_same_is_refused(careless: Story, change: str) -> None:
+    """Whoever signed could have made the portal wait with the distrust until the run was written down."""
+    made, kind = careless.made[change], CHANGED[change]
+    _, entries, checking = opened_again(packed(careless.files), careless.world)
+    row = checking.documents("submissions")[made]
+    changes = entries.of_kinds(CHANGES_TRUST)
+    with pytest.raises(LedgerError, match=rf"run 1 of submission {made} was recorded by .* \({kind}\) had"):
+        check_trust(entries, changes, row["kind"], made, 1)
+    with pytest.raises(LedgerError, match="had changed whom to believe"):
+        checked(packed(careless.files), careless.world.policy)
+    said = f"run 1 of submission {made}: was recorded by what entries before"
+    assert len([fault for fault in faults(careless.world) if fault.startswith(said)]) == 1
+
+
+def test_both_sides_know_what_changes_trust() -> None:
+    assert set(CHANGES_TRUST) == set(_CHANGES_TRUST)
 
 
 CHANGES = {
@@ -247,13 +276,13 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_by_what_was_told_before_the_run_was_recorded_it_would_not(older: Story, change: str) -> None:
+def test_by_what_was_told_before_the_run_was_recorded_it_would_not(careless: Story, change: str) -> None:
     """Without its position, as entries of the first form are: then the change counts that came too late."""
-    bundle, entries, checking = opened_again(packed(older.files), older.world)
+    bundle, entries, checking = opened_again(packed(careless.files), careless.world)
     every = checking.documents("submissions")
-    only = {older.made[change]: every[older.made[change]]}
+    only = {careless.made[change]: every[careless.made[change]]}
     if "attestations" in change:
-        only |= {older.made["key of a lot distrusted"]: {**every[only_lot(every, only)], "runs": {}}}
+        only |= {careless.made["key of a lot distrusted"]: {**every[only_lot(every, only)], "runs": {}}}
     warnings: list[str] = []
     again = repeat(bundle, entries, only, checking.files, warnings.append)
     assert (again.files, again.attestations) in ((1, 0), (0, 2))
