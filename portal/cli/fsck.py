@@ -32,14 +32,10 @@ PAUSE_SECONDS = 1.0
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def fsck_command(journal: Path | None, *, quick: bool, as_json: bool) -> None:
-    """Exit status 0 when everything agrees, 1 when something does not; it and those who write never wait for
-    each other."""
+    """Exit status 0 when everything agrees, 1 when something does not. Writers need not wait for it."""
     settings = load_settings()
     faults = []
-    with (
-        connected(settings.database) as engine,
-        reading(engine) as session,
-    ):  # never waits for writers, nor they
+    with connected(settings.database) as engine, reading(engine) as session:
         found = chain(
             _memory(settings, engine),
             examine(

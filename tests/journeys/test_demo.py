@@ -382,4 +382,4 @@ def test_a_bundle_of_a_decided_case_is_verified_without_the_portal(demo: Played,
         assert told["holds"], told
         assert done.returncode == 3  # by its own keys: nobody gave a policy
         assert told["own_policy"]
-        assert [text for text in told["steps"] if text.startswith("Verified again: 1 signed file")]
+        assert [text for text in told["steps"] if text.startswith("Verified again: 1 signed file and ")]

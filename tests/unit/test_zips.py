@@ -15,46 +15,33 @@ import pytest
 from portal import zips
 from portal.errors import ZipRefused
 from portal.zips import ZipReader, ZipWriter
+from tests.factories.zips import unzipped, zipped
 
 FILES = {"README.txt": b"hello\n", "evidence/ab": bytes(range(256)) * 40, "empty": b""}
 
 
-def written(files: dict[str, bytes] = FILES) -> bytes:
-    file = io.BytesIO()
-    writer = ZipWriter(file)
-    for name, data in files.items():
-        writer.add(name, data)
-    writer.close()
-    return file.getvalue()
-
-
-def read(data: bytes) -> dict[str, bytes]:
-    reader = ZipReader(io.BytesIO(data))
-    return {name: reader.read(member, 1 << 20) for name, member in reader.members.items()}
-
-
 def refusal(data: bytes) -> str:
     with pytest.raises(ZipRefused) as caught:
-        read(data)
+        unzipped(data)
     return caught.value.message
 
 
 def test_what_was_written_is_read_in_its_order() -> None:
-    assert list(read(written()).items()) == list(FILES.items())
+    assert list(unzipped(zipped(FILES)).items()) == list(FILES.items())
 
 
 def test_equal_content_makes_equal_bytes() -> None:
-    assert written() == written()
+    assert zipped(FILES) == zipped(FILES)
 
 
 def test_an_empty_one_is_read() -> None:
-    assert read(written({})) == {}
+    assert unzipped(zipped({})) == {}
 
 
 @pytest.mark.parametrize("tool", ["python", "unzip", "7z"])
 def test_other_programs_read_it(tool: str, tmp_path: Path) -> None:
     path = tmp_path / "ours.zip"
-    path.write_bytes(written())
+    path.write_bytes(zipped(FILES))
     if tool == "python":
         with zipfile.ZipFile(path) as other:
             assert other.testzip() is None
@@ -91,7 +78,7 @@ def test_zip64_is_written_where_a_number_needs_it_and_read_by_others(
 
 
 def test_more_files_than_16_bits_count(tmp_path: Path) -> None:
-    data = written({f"f{number}": b"" for number in range(70_000)})
+    data = zipped({f"f{number}": b"" for number in range(70_000)})
     assert len(ZipReader(io.BytesIO(data)).members) == 70_000
     with zipfile.ZipFile(io.BytesIO(data)) as other:
         assert len(other.namelist()) == 70_000
@@ -160,7 +147,7 @@ UPATH = struct.pack("<HHBL", 0x7075, 8, 1, zlib.crc32(b"a")) + b"evil"[:3]
 
 
 def doubled(first: str, second: str) -> bytes:
-    return written({first: b"1", "x": b"2"}).replace(b"x", second.encode())
+    return zipped({first: b"1", "x": b"2"}).replace(b"x", second.encode())
 
 
 def commented() -> bytes:
@@ -207,7 +194,7 @@ def setuid(name: str) -> zipfile.ZipInfo:
 FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "Z1_out_of_its_folder": (lambda: by_python((plain("../a"), b"x")), "leads out of its folder"),
     "Z2_absolute": (lambda: by_python((plain("/etc/passwd"), b"x")), "is absolute"),
-    "Z3_backslash": (lambda: written({"aXb": b""}).replace(b"aXb", b"a\\b"), "has a backslash"),
+    "Z3_backslash": (lambda: zipped({"aXb": b""}).replace(b"aXb", b"a\\b"), "has a backslash"),
     "Z3_drive": (lambda: by_python((plain("C:/a"), b"x")), "is absolute"),
     "Z4_symlink": (lambda: by_python((link("a"), b"/etc/passwd")), "no ordinary file"),
     "Z8_doubled": (lambda: doubled("a", "a"), "is there twice"),
@@ -217,9 +204,9 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "Z12_data_descriptor": (lambda: streamed(zipfile.ZIP_STORED), "not written in canonical form"),
     "Z12_data_descriptor_compressed": (lambda: streamed(zipfile.ZIP_DEFLATED), r"compressed \(method 8\)"),
     "Z10_bomb": (lambda: BOMB, r"compressed \(method 8\)"),
-    "Z17_prefix": (lambda: b"#!/bin/sh\n" + written(), "something was put before the files"),
-    "Z15_trailing": (lambda: written() + b"more", "4 bytes stand behind its end"),
-    "Z15_two_archives": (lambda: written() + written({"b": b"x"}), "something was put before the files"),
+    "Z17_prefix": (lambda: b"#!/bin/sh\n" + zipped(FILES), "something was put before the files"),
+    "Z15_trailing": (lambda: zipped(FILES) + b"more", "4 bytes stand behind its end"),
+    "Z15_two_archives": (lambda: zipped(FILES) + zipped({"b": b"x"}), "something was put before the files"),
     "Z15_comment": (commented, "something was put before the files"),
     "Z19_bzip2": (lambda: by_python(("a", b"x" * 99), method=zipfile.ZIP_BZIP2), r"method 12"),
     "Z19_lzma": (lambda: by_python(("a", b"x" * 99), method=zipfile.ZIP_LZMA), r"method 14"),
@@ -233,7 +220,7 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "file_comment": (lambda: by_python((noted("a"), b"x")), "not written in canonical form"),
     "no_zip": (lambda: b"%PDF-1.7\n" * 10, "no ZIP file"),
     "nothing": (lambda: b"", "no ZIP file"),
-    "cut_off": (lambda: written()[:-30], "no ZIP file|missing"),
+    "cut_off": (lambda: zipped(FILES)[:-30], "no ZIP file|missing"),
 }  # fmt: skip
 
 
@@ -242,7 +229,7 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_is_refused(trick: str) -> None:
     make, said = FOREIGN[trick]
     with pytest.raises(ZipRefused, match=said):
-        read(make())
+        unzipped(make())
 
 
 @pytest.mark.parametrize(
@@ -264,7 +251,7 @@ def test_what_this_program_packed_is_refused(command: list[str], said: str, tmp_
     (tmp_path / "link").symlink_to("a")
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     with pytest.raises(ZipRefused, match=said):
-        read((tmp_path / "t.zip").read_bytes())
+        unzipped((tmp_path / "t.zip").read_bytes())
 
 
 # --- Refused: ours, tampered with -------------------------------------------------------------------
@@ -275,17 +262,17 @@ def at(data: bytes, place: int, new: bytes) -> bytes:
 
 
 def test_Z13_another_name_before_the_data_is_refused() -> None:  # noqa: N802
-    assert "it is named 'REXDME.txt' there" in refusal(at(written(), 30, b"REXDME.txt"))
+    assert "it is named 'REXDME.txt' there" in refusal(at(zipped(FILES), 30, b"REXDME.txt"))
 
 
 def test_Z14_another_size_before_the_data_is_refused() -> None:  # noqa: N802
     assert "the header before its data says something else" in refusal(
-        at(written(), 18, struct.pack("<L", 5))
+        at(zipped(FILES), 18, struct.pack("<L", 5))
     )
 
 
 def test_another_size_in_the_directory_is_refused() -> None:
-    data = written()
+    data = zipped(FILES)
     place = data.index(b"PK\1\2") + 24
     assert "is said to unpack to 7" in refusal(at(data, place, struct.pack("<L", 7)))
     assert "the header before its data says something else" in refusal(
@@ -294,20 +281,20 @@ def test_another_size_in_the_directory_is_refused() -> None:
 
 
 def test_Z11_overlapping_files_are_refused() -> None:  # noqa: N802
-    data = written({"a": b"1", "b": b"1"})
+    data = zipped({"a": b"1", "b": b"1"})
     second = data.rindex(b"PK\1\2")
     assert "overlaps the file before it" in refusal(at(data, second + 42, struct.pack("<L", 0)))
 
 
 def test_a_gap_between_files_is_refused() -> None:
-    data = written({"a": b"1"})
+    data = zipped({"a": b"1"})
     end = struct.pack("<L", 32 + 6)
     moved = data[:32] + b"hidden" + data[32:]
     assert "6 bytes stand behind the last file" in refusal(at(moved, len(moved) - 6, end))
 
 
 def test_Z16_zip64_records_that_are_not_needed_are_refused() -> None:  # noqa: N802
-    data = written({"a": b"1"})
+    data = zipped({"a": b"1"})
     size = len(data) - 22 - 32
     wide = zips._END64.pack(b"PK\6\6", 44, 0x032D, 45, 0, 0, 1, 1, size, 32) + zips._LOCATOR.pack(
         b"PK\6\7", 0, 32 + size, 1
@@ -323,7 +310,7 @@ def wide(*values: int) -> bytes:
 
 def with_extra(field: bytes, *, size: int = 0xFFFFFFFF, offset: int = 0) -> bytes:
     """One file of one byte whose line of the directory has this extra field."""
-    data = written({"a": b"1"})
+    data = zipped({"a": b"1"})
     line = at(data[32:-22], 20, struct.pack("<2L", size, size))
     line = at(at(line, 30, struct.pack("<H", len(field))), 42, struct.pack("<L", offset)) + field
     end = at(data[-22:], 12, struct.pack("<L", len(line)))
@@ -354,8 +341,8 @@ def test_Z16_zip64_fields_that_lie_are_refused(data: bytes) -> None:  # noqa: N8
     "values", [{"offset": 33}, {"size": 1 << 40}, {"count": 2}, {"place": 0}, {"disks": 2}]
 )
 def test_Z16_zip64_ends_that_lie_are_refused(values: dict[str, int]) -> None:  # noqa: N802
-    data = written({f"f{number}": b"" for number in range(0xFFFF)})
-    read(data)
+    data = zipped({f"f{number}": b"" for number in range(0xFFFF)})
+    unzipped(data)
     found = data.rindex(b"PK\6\6")
     head, count, size, offset = data[:found], 0xFFFF, *struct.unpack_from("<2Q", data, found + 40)
     place, disks = found, 1
@@ -368,30 +355,30 @@ def test_Z16_zip64_ends_that_lie_are_refused(values: dict[str, int]) -> None:  #
 
 
 def test_Z28_offsets_that_lead_out_of_the_file_are_refused() -> None:  # noqa: N802
-    data = written()
+    data = zipped(FILES)
     for value in (0xFFFFFFFE, 0x7FFFFFFF, len(data)):
         refusal(at(data, len(data) - 6, struct.pack("<L", value)))
 
 
 def test_changed_bytes_do_not_have_their_crc() -> None:
-    data = written()
+    data = zipped(FILES)
     assert "do not have its CRC" in refusal(data.replace(b"hello", b"hullo"))
 
 
 def test_another_crc_in_both_headers_is_refused() -> None:
-    data = written({"a": b"1"})
+    data = zipped({"a": b"1"})
     crc, other = struct.pack("<L", zlib.crc32(b"1")), struct.pack("<L", zlib.crc32(b"2"))
     assert data.count(crc) == 2
     assert "do not have its CRC" in refusal(data.replace(crc, other))
 
 
 def test_more_bytes_than_the_caller_wants_are_refused() -> None:
-    reader = ZipReader(io.BytesIO(written()))
+    reader = ZipReader(io.BytesIO(zipped(FILES)))
     with pytest.raises(ZipRefused, match="at most 3 bytes, found 6"):
         reader.read(reader.members["README.txt"], 3)
 
 
 def test_no_single_changed_byte_goes_unnoticed() -> None:
-    data = written({"a": b"12", "b/c": b"3"})
+    data = zipped({"a": b"12", "b/c": b"3"})
     for place in range(len(data)):
         refusal(at(data, place, bytes([data[place] ^ 0x20])))

@@ -1,13 +1,11 @@
 """The documents of a bundle against the entries of the ledger."""
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
-import rfc8785
-
 from portal.errors import LedgerError, PolicyError
 from portal.formats import count
+from portal.policy.codec import canonical, digest
 from portal.policy.evaluate import evaluate
 from portal.policy.facts import Facts
 from portal.policy.model import load
@@ -22,10 +20,6 @@ from portal.reports.bundles.opened import (
     unknown_subjects,
 )
 from portal.verification import inspect_key
-
-
-def _digest(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 class Checking:
@@ -128,13 +122,13 @@ class Checking:
         name = f"submissions/{submission}.verdicts-{run}.json"
         verdicts = None
         if name in self.bundle.zip.members:
-            verdicts = f"sha256:{hashlib.sha256(self.bundle.read(name)).hexdigest()}"
+            verdicts = digest(self.bundle.read(name))
         ended = runs.ended(self.entries, submission, run)
         recorded = self.entries.of_run(submission, run)
         self.known |= {one.subject for one in recorded.values()}
-        digest = f"sha256:{hashlib.sha256(rfc8785.dumps(found)).hexdigest()}"
+        checks = digest(canonical(found))
         for entry in ended:
-            differences(what, entry, {"checks": digest, "verdicts": verdicts})
+            differences(what, entry, {"checks": checks, "verdicts": verdicts})
         if not ended and verdicts is not None:
             raise LedgerError(f"{what}: no entry of the ledger tells of its verdicts")
         if {one["check"] for one in found} != recorded.keys():
@@ -143,7 +137,7 @@ class Checking:
             differences(
                 f"{what}, {one['check']}",
                 recorded[one["check"]],
-                {"outcome": one["outcome"], "reason": _digest(one["reason"])},
+                {"outcome": one["outcome"], "reason": digest(one["reason"].encode())},
             )
 
     def samples(self) -> str:
@@ -168,7 +162,7 @@ class Checking:
                 "by": row["approved_by"],
                 "supplier": self.supplier,
             }
-            about = {"label": row["label"], "key": _digest(row["pem"]), "options": row["options"]}
+            about = {"label": row["label"], "key": digest(row["pem"].encode()), "options": row["options"]}
             differences(what, entry, said | entry.known(about))
             near(f"{what}: approved", row["approved_at"], entry)
             distrusted = self.entries.about("key.distrusted", row["id"])
@@ -207,7 +201,7 @@ class Checking:
         ):
             raise LedgerError(f"{what}: {form.MANIFEST} names another number")
         facts_json, result_json = (self.bundle.read(f"{name}/{part}.json") for part in ("facts", "result"))
-        digests = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in (facts_json, result_json)]
+        digests = [digest(data) for data in (facts_json, result_json)]
         entry = self.entries.one("assessment.made", row["id"], what)
         differences(
             what,
@@ -277,7 +271,7 @@ class Checking:
             entry = self.entries.one("decision.made", row["id"], what)
             said = {name: row[name] for name in ("decision", "effective", "seconds", "case", "product", "by")}
             if row["reason"] is not None:
-                said["reason"] = _digest(row["reason"])
+                said["reason"] = digest(row["reason"].encode())
             differences(what, entry, said | {"assessment": row["assessment"]})
             near(f"{what}: decided", row["at"], entry)
             if row["settled"] is not None and row["settled"] not in self.assessed:
@@ -300,8 +294,8 @@ class Checking:
             "product": row["product"],
             "decision": row["decision"],
             "control": row["control"],
-            "condition": _digest(row["condition"]),
-            "owner": _digest(row["owner"]),
+            "condition": digest(row["condition"].encode()),
+            "owner": digest(row["owner"].encode()),
             "expires": row["expires"],
         }
         for entry in granted:

@@ -194,7 +194,7 @@ def examine(
         checks.count(manifest),
         checks.serials_unique(units),
         checks.limits(submission.product, units),
-        checks.dates(manifest, submission),
+        checks.dates(manifest, submission.submitted_at),
         checks.custody(manifest),
     )
     progress(2, 3, "comparing with what was delivered before")

@@ -15,15 +15,10 @@ from portal.clock import SystemClock
 from portal.errors import LotgateError
 from portal.ledger.policies import TrustPolicy
 from portal.reports.bundles.verify import verify_bundle
-from portal.zips import ZipReader, ZipWriter
+from tests.factories.zips import zipped
 from tests.unit.reports.bundles.conftest import World
 
 Files = dict[str, bytes]
-
-
-def unpacked(data: bytes) -> Files:
-    reader = ZipReader(io.BytesIO(data))
-    return {name: reader.read(member, 1 << 24) for name, member in reader.members.items()}
 
 
 def packed(files: Files, *, listed: bool = True) -> bytes:
@@ -36,12 +31,7 @@ def packed(files: Files, *, listed: bool = True) -> bytes:
             if name != "manifest.json"
         ]
         files = files | {"manifest.json": rfc8785.dumps(manifest)}
-    file = io.BytesIO()
-    writer = ZipWriter(file)
-    for name, data in files.items():
-        writer.add(name, data)
-    writer.close()
-    return file.getvalue()
+    return zipped(files)
 
 
 def checked(data: bytes, policy: TrustPolicy | None) -> tuple[list[str], list[str]]:

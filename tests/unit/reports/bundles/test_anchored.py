@@ -22,8 +22,9 @@ from portal.reports.read import assessment_report
 from portal.reports.view import Audience, LedgerRow
 from portal.review.models import GrantedException
 from portal.review.service import close_exception
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.packing import checked, packed, refusal, unpacked
+from tests.unit.reports.bundles.packing import checked, packed, refusal
 
 
 def test_a_report_names_the_first_checkpoint_over_all_that_it_tells_of(world: World) -> None:
@@ -54,7 +55,7 @@ def test_a_bundle_has_receipts_of_a_closed_log_and_of_the_next(fresh: World) -> 
     close_exception(session, fresh.desk.make.actor(RoleName.APPROVER), fresh.clock, gap.id)
     session.commit()
     fresh.publish()
-    files = unpacked(fresh.bundle())
+    files = unzipped(fresh.bundle())
     assert {"ledger/1/checkpoint", "ledger/2/checkpoint"} <= files.keys()
     assert json.loads(files[f"exceptions/{gap.id}.json"])["ended_at"]
     checked(packed(files), fresh.policy)
@@ -68,7 +69,7 @@ def test_an_ended_gap_that_is_said_to_be_in_force_is_refused(fresh: World) -> No
     close_exception(fresh.session, fresh.desk.make.actor(RoleName.APPROVER), fresh.clock, gap.id)
     fresh.session.commit()
     fresh.publish()
-    files = unpacked(fresh.bundle())
+    files = unzipped(fresh.bundle())
     name = f"exceptions/{gap.id}.json"
     document = json.loads(files[name]) | {"ended_at": None}
     files[name] = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()

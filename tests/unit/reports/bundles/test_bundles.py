@@ -24,6 +24,7 @@ from portal.ledger import logs
 from portal.ledger.models import Entry
 from portal.ledger.policies import TrustPolicy
 from portal.retention import holds
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World
 from tests.unit.reports.bundles.packing import (
     checked,
@@ -32,7 +33,6 @@ from tests.unit.reports.bundles.packing import (
     named,
     packed,
     refusal,
-    unpacked,
 )
 
 # --- What holds -----------------------------------------------------------------------------------
@@ -51,10 +51,10 @@ def test_the_same_state_makes_the_same_bytes(world: World) -> None:
 
 
 def test_digests_only_has_no_evidence_and_says_so(world: World, digests: bytes, whole: bytes) -> None:
-    files = unpacked(digests)
+    files = unzipped(digests)
     assert not [name for name in files if name.startswith("evidence/")]
-    assert unpacked(whole).keys() - files.keys() == {
-        name for name in unpacked(whole) if name.startswith("evidence/")
+    assert unzipped(whole).keys() - files.keys() == {
+        name for name in unzipped(whole) if name.startswith("evidence/")
     }
     steps, _ = checked(digests, world.policy)
     assert "no signature can be verified again" in steps[-1]
@@ -66,7 +66,7 @@ def test_the_bundles_own_policy_counts_only_with_a_warning(whole: bytes) -> None
 
 
 def test_nothing_internal_to_the_buyer_is_in_it(world: World, whole: bytes) -> None:
-    for name, data in unpacked(whole).items():
+    for name, data in unzipped(whole).items():
         for secret in (b"read out on the telephone", b"stolen from the works"):
             assert secret not in data, name
 
@@ -85,7 +85,7 @@ def test_a_hold_is_not_told(world: World) -> None:
     world.publish()
     entry = world.session.scalars(select(Entry).where(Entry.kind == "hold.placed")).one()
     name = f"ledger/1/entries/{entry.seq:012d}.tlog-proof"
-    files = unpacked(world.bundle())
+    files = unzipped(world.bundle())
     assert name not in files
     assert not [one for one, data in files.items() if b"Narvik 7" in data or entry.salt.encode() in data]
     proof = logs.receipt(world.session, entry)
@@ -109,7 +109,7 @@ def test_what_waits_for_its_checkpoint_makes_no_bundle(world: World) -> None:
     with pytest.raises(LotgateError, match="wait for their checkpoint"):
         world.bundle()
     world.publish()
-    assert f"keys/{key.id}.json" in unpacked(world.bundle())
+    assert f"keys/{key.id}.json" in unzipped(world.bundle())
 
 
 def test_verifying_imports_no_database() -> None:
@@ -124,19 +124,19 @@ def test_verifying_imports_no_database() -> None:
 
 
 def test_an_extra_file_is_refused(world: World, whole: bytes) -> None:
-    said = refusal(packed(unpacked(whole) | {"keys/extra.json": b"{}"}, listed=False), world)
+    said = refusal(packed(unzipped(whole) | {"keys/extra.json": b"{}"}, listed=False), world)
     assert said == "keys/extra.json is in the bundle, and the manifest does not list it"
 
 
 def test_a_missing_file_is_refused(world: World, whole: bytes) -> None:
-    files = unpacked(whole)
+    files = unzipped(whole)
     name = named(files, "keys/")
     del files[name]
     assert refusal(packed(files, listed=False), world) == f"{name} is missing: the manifest lists it"
 
 
 def test_a_renamed_file_is_refused(world: World, whole: bytes) -> None:
-    files = unpacked(whole)
+    files = unzipped(whole)
     name = named(files, "decisions/")
     files["decisions/other.json"] = files.pop(name)
     assert "the manifest" in refusal(packed(files, listed=False), world)
@@ -144,7 +144,7 @@ def test_a_renamed_file_is_refused(world: World, whole: bytes) -> None:
 
 
 def test_a_doubled_file_is_refused(world: World, whole: bytes) -> None:
-    files = unpacked(whole) | {"README.tx2": b"another"}
+    files = unzipped(whole) | {"README.tx2": b"another"}
     assert "'README.txt' is there twice" in refusal(
         packed(files).replace(b"README.tx2", b"README.txt"), world
     )
@@ -166,15 +166,15 @@ def test_a_doubled_file_is_refused(world: World, whole: bytes) -> None:
 )
 def test_a_file_that_nothing_asks_for_is_refused(world: World, whole: bytes, name: str) -> None:
     """Though the manifest lists it: that is signed by nobody."""
-    files = unpacked(whole)
+    files = unzipped(whole)
     name = name.replace("assessment/N", named(files, "assessment/", "about.json").rpartition("/")[0])
     said = refusal(packed(files | {name: b"{}"}), world)
     assert said == f"{name}: nothing in this bundle asks for this file, and nothing proves it"
 
 
 def test_changed_bytes_are_refused(world: World, whole: bytes) -> None:
-    name = named(unpacked(whole), "decisions/")
-    files = edited(unpacked(whole), name, lambda row: row.update(reason="Perfect."))
+    name = named(unzipped(whole), "decisions/")
+    files = edited(unzipped(whole), name, lambda row: row.update(reason="Perfect."))
     assert f"{name}: expected" in refusal(packed(files, listed=False), world)
 
 
@@ -182,13 +182,13 @@ def test_changed_bytes_are_refused(world: World, whole: bytes) -> None:
 def test_a_changed_manifest_is_refused(world: World, whole: bytes, member: str) -> None:
     other = {"sha256": "0" * 64, "size": 1, "path": "README.md"}
     files = edited(
-        unpacked(whole), "manifest.json", lambda row: row["files"][3].update({member: other[member]})
+        unzipped(whole), "manifest.json", lambda row: row["files"][3].update({member: other[member]})
     )
     assert "the manifest" in refusal(packed(files, listed=False), world)
 
 
 def test_a_file_that_is_listed_twice_is_refused(world: World, whole: bytes) -> None:
-    files = edited(unpacked(whole), "manifest.json", lambda row: row["files"].append(row["files"][0]))
+    files = edited(unzipped(whole), "manifest.json", lambda row: row["files"].append(row["files"][0]))
     assert "is listed twice" in refusal(packed(files, listed=False), world)
 
 
@@ -218,7 +218,7 @@ def nodes(value: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.parametrize("seed", range(4))
 def test_odd_documents_are_told_in_words(world: World, whole: bytes, seed: int) -> None:
     """With a value that nobody expects it is refused, or says nothing that counts: nothing breaks."""
-    chance, files = random.Random(seed), unpacked(whole)
+    chance, files = random.Random(seed), unzipped(whole)
     names = sorted(name for name in files if name.endswith(".json"))
     for _ in range(10):
         name = chance.choice(names)
@@ -236,7 +236,7 @@ def test_odd_documents_are_told_in_words(world: World, whole: bytes, seed: int) 
 def test_a_file_packed_again_by_another_program_is_refused(world: World, whole: bytes) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as other:
-        for name, data in unpacked(whole).items():
+        for name, data in unzipped(whole).items():
             other.writestr(name, data)
     assert "compressed" in refusal(file.getvalue(), world)
 
@@ -245,14 +245,14 @@ def test_a_receipt_of_another_bundle_is_refused(world: World, whole: bytes) -> N
     """It is true, and about something that this bundle does not tell of."""
     evidence = world.desk.put(b"a file of another story", "other.pdf")
     world.publish()
-    files = unpacked(world.bundle())
+    files = unzipped(world.bundle())
     entry = world.session.scalars(select(Entry).where(Entry.subject_id == evidence)).one()
     proof = logs.receipt(world.session, entry)
     assert proof is not None
     files[f"ledger/1/entries/{proof.index:012d}.tlog-proof"] = str(proof).encode()
     assert "of which this bundle tells nothing" in refusal(packed(files), world)
     # Under an older checkpoint it is not even read.
-    old = unpacked(whole)
+    old = unzipped(whole)
     old[f"ledger/1/entries/{proof.index:012d}.tlog-proof"] = str(proof).encode()
     if str(proof.note).encode() != old["ledger/1/checkpoint"]:
         assert "it belongs to another bundle" in refusal(packed(old), world)
@@ -274,7 +274,7 @@ def test_a_checkpoint_of_another_portal_is_refused(world: World, whole: bytes, t
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b"null", b"{" * 2000, b"\xff", b'{"a":1,"a":2}'])
 def test_a_document_of_another_form_is_refused(world: World, whole: bytes, document: bytes) -> None:
-    files = unpacked(whole)
+    files = unzipped(whole)
     for name in (
         "manifest.json",
         "evidence.json",

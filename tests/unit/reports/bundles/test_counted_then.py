@@ -23,8 +23,9 @@ from portal.suppliers import timestamping
 from portal.suppliers.keys import decide_key, register_key
 from portal.suppliers.models import TimestampAuthority
 from portal.suppliers.revocation import der, keep_list
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World, made_in
-from tests.unit.reports.bundles.packing import Files, checked, packed, refusal, unpacked
+from tests.unit.reports.bundles.packing import Files, checked, packed, refusal
 from tests.unit.reports.bundles.test_recorded import faults
 from tests.unit.verification.authority import Identity, root
 from tests.unit.verification.syntax import raw_signature, time_stamp
@@ -39,7 +40,7 @@ def assessed(world: World) -> Files:
     assert found is not None
     world.decided = found
     world.publish()
-    return unpacked(world.bundle())
+    return unzipped(world.bundle())
 
 
 def add(world: World, pem: str, label: str = "Clock") -> TimestampAuthority:

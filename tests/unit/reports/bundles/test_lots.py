@@ -16,8 +16,9 @@ from portal.reports.bundles.opened import Bundle, Entries, Told, check_checkpoin
 from portal.submissions.lots import sampling
 from portal.submissions.lots.models import Sample
 from portal.submissions.lots.service import lot_of
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.packing import checked, packed, unpacked
+from tests.unit.reports.bundles.packing import checked, packed
 from tests.unit.reports.bundles.test_counted_then import assessed
 
 
@@ -28,7 +29,7 @@ def samples(files: dict[str, bytes]) -> list[str]:
 def test_a_sample_that_was_not_decided_on_is_not_told(fresh: World) -> None:
     """Its units could be prepared for the test. What it is drawn by is not told either."""
     desk = fresh.desk
-    told = samples(unpacked(fresh.bundle()))
+    told = samples(unzipped(fresh.bundle()))
     assert len(told) == 1
     first = fresh.session.scalars(select(Sample)).one()
     sampling.draw(fresh.session, desk.make.actor(RoleName.REVIEWER), fresh.clock, first.lot, 9)
@@ -37,7 +38,7 @@ def test_a_sample_that_was_not_decided_on_is_not_told(fresh: World) -> None:
     sampling.draw(fresh.session, desk.make.actor(RoleName.REVIEWER), fresh.clock, lot, 2)
     fresh.session.commit()
     fresh.publish()
-    assert samples(unpacked(fresh.bundle())) == told
+    assert samples(unzipped(fresh.bundle())) == told
     undecided = assessed(fresh)
     assert samples(undecided) == []
     assert not [name for name, data in undecided.items() if b"sampling." in data and "tlog" in name]

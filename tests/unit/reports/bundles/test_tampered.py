@@ -11,8 +11,9 @@ import rfc8785
 from portal.errors import LotgateError
 from portal.ledger.leaves import Opening
 from portal.ledger.proofs import Proof
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.packing import Files, checked, edited, named, packed, unpacked
+from tests.unit.reports.bundles.packing import Files, checked, edited, named, packed
 
 ANOTHER_DAY = "2026-11-20T00:00:00Z"
 
@@ -301,4 +302,4 @@ TAMPERED: dict[Callable[[Files], Files], str] = {
 def test_is_refused(world: World, whole: bytes, tamper: Callable[[Files], Files]) -> None:
     said = TAMPERED[tamper]
     with pytest.raises(LotgateError, match=said):
-        checked(packed(tamper(unpacked(whole))), world.policy)
+        checked(packed(tamper(unzipped(whole))), world.policy)

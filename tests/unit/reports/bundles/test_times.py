@@ -20,8 +20,9 @@ from portal.ledger import logs, stamps
 from portal.ledger.tree import tile_path, tile_width
 from portal.suppliers import timestamping
 from tests.factories.tsa import authority
+from tests.factories.zips import unzipped
 from tests.unit.reports.bundles.conftest import World
-from tests.unit.reports.bundles.packing import Files, checked, lotgate, packed, unpacked
+from tests.unit.reports.bundles.packing import Files, checked, lotgate, packed
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def stamped(world: World, tmp_path_factory: pytest.TempPathFactory) -> Files:
         world.session.commit()
     world.desk.put(b"the log goes on", "later.pdf")
     world.publish()
-    return unpacked(world.bundle())
+    return unzipped(world.bundle())
 
 
 def test_a_stamp_says_by_when_everything_was_there(world: World, stamped: Files) -> None:
@@ -97,7 +98,7 @@ def test_a_stamp_by_an_authority_that_was_removed_counts_no_more(
     )
     world.session.commit()
     world.publish()
-    files = unpacked(world.bundle())
+    files = unzipped(world.bundle())
     assert not [name for name in files if name.endswith(".tsr")]
     name = f"authorities/{row.id}.json"
     files |= {
