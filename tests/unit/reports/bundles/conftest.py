@@ -44,14 +44,14 @@ class World:
     settings: Settings
     store: LocalBlobStore
     desk: Desk
-    decided: Assessment  # the assessment that the decision left in force
+    decided: str  # id of the assessment that the decision left in force
 
     def bundle(self, *, digests_only: bool = False) -> bytes:
         file = io.BytesIO()
         write_bundle(
             self.session,
             self.store,
-            self.decided.id,
+            self.decided,
             file,
             policy=self.policy_text,
             digests_only=digests_only,
@@ -118,7 +118,7 @@ def made_in(folder: Path) -> Iterator[World]:
     logs.create(session, clock, signer_in(settings, 1, f"{URL.removeprefix('https://')}/ledger/1"))
     session.commit()
     decided = _play(desk, make)
-    found = World(session, clock, settings, store, desk, decided)
+    found = World(session, clock, settings, store, desk, decided.id)
     found.publish()
     yield found
     session.close()

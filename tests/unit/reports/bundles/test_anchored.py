@@ -28,7 +28,7 @@ from tests.unit.reports.bundles.packing import checked, packed, refusal
 
 
 def test_a_report_names_the_first_checkpoint_over_all_that_it_tells_of(world: World) -> None:
-    view = assessment_report(world.session, world.decided.id)
+    view = assessment_report(world.session, world.decided)
     point = view.checkpoint
     assert point is not None
     first = world.session.scalars(
@@ -41,7 +41,7 @@ def test_a_report_names_the_first_checkpoint_over_all_that_it_tells_of(world: Wo
     assert point.root in Note.parse(first.note).checkpoint.body
     world.desk.put(b"the log grows", "more.pdf")
     world.publish()
-    assert assessment_report(world.session, world.decided.id).checkpoint == point
+    assert assessment_report(world.session, world.decided).checkpoint == point
 
 
 def test_a_bundle_has_receipts_of_a_closed_log_and_of_the_next(fresh: World) -> None:
@@ -79,7 +79,7 @@ def test_an_ended_gap_that_is_said_to_be_in_force_is_refused(fresh: World) -> No
 @pytest.mark.parametrize("audience", list(Audience))
 def test_a_report_carries_receipts_that_verify(world: World, tmp_path: Path, audience: Audience) -> None:
     """Taken out by poppler, checked by the command: the entry's digests are those that are printed."""
-    view = assessment_report(world.session, world.decided.id, audience=audience)
+    view = assessment_report(world.session, world.decided, audience=audience)
     (tmp_path / "report.pdf").write_bytes(render(view))
     (tmp_path / "policy").write_text(world.policy_text)
     (tmp_path / "out").mkdir()
@@ -94,7 +94,7 @@ def test_a_report_carries_receipts_that_verify(world: World, tmp_path: Path, aud
         entry = json.loads(done.output)["entry"]
         assert entry["seq"] == row.seq
         kinds.append(entry["kind"])
-        if entry["subject"] == world.decided.id:
+        if entry["subject"] == world.decided:
             assert (entry["facts"], entry["result"]) == (view.facts_digest, view.result_digest)
             assert entry["policy"]["digest"] == view.result.policy_digest
     assert {"assessment.made", "decision.made"} == set(kinds)
@@ -102,14 +102,14 @@ def test_a_report_carries_receipts_that_verify(world: World, tmp_path: Path, aud
 
 
 def test_a_report_has_the_same_bytes_when_the_log_has_grown(fresh: World) -> None:
-    before = render(assessment_report(fresh.session, fresh.decided.id))
+    before = render(assessment_report(fresh.session, fresh.decided))
     fresh.desk.put(b"the log grows", "more.pdf")
     fresh.publish()
-    assert render(assessment_report(fresh.session, fresh.decided.id)) == before
+    assert render(assessment_report(fresh.session, fresh.decided)) == before
 
 
 def test_receipts_of_one_report_may_be_of_two_logs(fresh: World) -> None:
-    rows = assessment_report(fresh.session, fresh.decided.id).ledger
+    rows = assessment_report(fresh.session, fresh.decided).ledger
     log = logs.open_log(fresh.session)
     assert log is not None
     logs.close(fresh.session, fresh.clock, log)
@@ -141,7 +141,7 @@ def test_a_report_prefers_the_first_checkpoint_that_most_witnesses_cosigned(fres
         sizes.append(log.head)
 
     def named() -> int:
-        point = assessment_report(fresh.session, fresh.decided.id).checkpoint
+        point = assessment_report(fresh.session, fresh.decided).checkpoint
         assert point is not None
         return point.size
 

@@ -38,7 +38,7 @@ def assessed(world: World) -> Files:
     world.session.commit()
     found = world.session.scalars(select(Assessment).order_by(Assessment.number.desc())).first()
     assert found is not None
-    world.decided = found
+    world.decided = found.id
     world.publish()
     return unzipped(world.bundle())
 
